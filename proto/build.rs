@@ -1,0 +1,16 @@
+//! Turns the `.proto` files into Rust with protox, so that no `protoc` is needed.
+
+use std::error::Error;
+
+const FILES: [&str; 2] = ["x2go/broker/v1/agent.proto", "x2go/broker/v1/gossip.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for file in FILES {
+        println!("cargo:rerun-if-changed={file}");
+    }
+    let descriptors = protox::compile(FILES, ["."])?;
+    tonic_prost_build::configure()
+        .bytes(".x2go.broker.v1.Frame.payload")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! The words that agents, brokers and operators share: domain types, and the messages
+//! of the mesh.
+//!
+//! Everything that arrives from outside becomes one of these types first, and can't be
+//! wrong afterwards: a [`Username`] is a user name, a [`NodeId`] a host name. The
+//! generated messages are in [`v1`]; each domain type converts from and to them in one
+//! place. Nothing here does I/O, reads a clock or knows of chitchat.
+
+mod advert;
+mod node;
+mod profile;
+mod secret;
+mod session;
+mod user;
+
+pub use advert::{
+    Advert, AdvertError, HostNames, KEY_LOAD, KEY_NAMES, KEY_READINESS, KEY_ROLE, KEY_SOFTWARE,
+    KEY_VERSION, MAX_VALUE_BYTES,
+};
+pub use node::{
+    Counts, Generation, Load, NodeId, NodeIdError, NodeState, Readiness, Version, WireError,
+};
+pub use profile::{SessionProfileId, SessionProfileIdError};
+pub use secret::Secret;
+pub use session::{RecordError, Session, SessionId, SessionIdError, SessionRecord, SessionState};
+pub use user::{Username, UsernameError};
+
+/// The generated messages and services of the mesh, version 1.
+#[allow(
+    clippy::all,
+    clippy::restriction,
+    clippy::pedantic,
+    clippy::nursery,
+    missing_debug_implementations,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code"
+)]
+pub mod v1 {
+    tonic::include_proto!("x2go.broker.v1");
+}
