@@ -1,0 +1,95 @@
+//! Where are the programs under test?
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::process::command;
+
+/// Returns the path of the product's program `name` (`x2gobroker-agentd`, …).
+///
+/// The folder is `X2GOBROKER_BIN_DIR` if that is set; else the one of the running test,
+/// after one `cargo build` of the product in the same profile.
+///
+/// # Errors
+/// When the build fails or there is no such program.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = folder()?;
+    let path = folder.join(name);
+    ensure!(path.is_file(), "no program {name} in {}", folder.display());
+    Ok(path)
+}
+
+/// Returns the folder of the product's programs, see [`binary`].
+///
+/// # Errors
+/// When the build fails.
+pub fn folder() -> anyhow::Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    FOLDER
+        .get_or_init(|| match std::env::var_os("X2GOBROKER_BIN_DIR") {
+            Some(folder) => Ok(PathBuf::from(folder)),
+            None => build().map_err(|error| format!("{error:#}")),
+        })
+        .clone()
+        .map_err(anyhow::Error::msg)
+}
+
+/// Returns the path of a program of this crate (`plain-client`, …), which cargo builds
+/// together with the tests.
+///
+/// # Errors
+/// When it is not there.
+pub fn own_binary(name: &str) -> anyhow::Result<PathBuf> {
+    let path = profile_folder()?.join(name);
+    ensure!(
+        path.is_file(),
+        "{} is missing: cargo build -p tests --bins",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// Builds the product's programs beside the running test and returns their folder.
+fn build() -> anyhow::Result<PathBuf> {
+    let folder = profile_folder()?;
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => "dev",
+        Some(profile) => profile,
+        None => bail!("{} is no target folder of cargo", folder.display()),
+    };
+    let target = folder.parent().context("a profile's folder has a parent")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = command(cargo)
+        .args([
+            "build", "--quiet", "-p", "agent", "-p", "broker", "-p", "pki", "--bins",
+        ])
+        .args(["--profile", profile])
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(workspace())
+        .status()
+        .context("starting cargo")?;
+    ensure!(
+        status.success(),
+        "building the programs under test failed: {status}"
+    );
+    Ok(folder)
+}
+
+/// Returns the folder of the running program's build profile, `…/target/debug`.
+fn profile_folder() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("finding the running program")?;
+    let folder = program.parent().context("a program is in a folder")?;
+    // Cargo puts tests and benches one folder deeper than programs.
+    if folder.ends_with("deps") || folder.ends_with("examples") {
+        return Ok(folder.parent().unwrap_or(folder).to_owned());
+    }
+    Ok(folder.to_owned())
+}
+
+fn workspace() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
