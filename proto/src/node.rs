@@ -1,6 +1,7 @@
 //! One X2Go server as the mesh speaks of it: its name, its load, its readiness.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::v1;
 
@@ -9,7 +10,7 @@ use crate::v1;
 /// Short or fully qualified, lower case, at most 253 bytes; labels of letters, digits,
 /// `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeId(Box<str>);
+pub struct NodeId(Arc<str>);
 
 /// A text that can't be a host name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

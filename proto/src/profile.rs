@@ -1,6 +1,7 @@
 //! The name of a session profile.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The section name of a session profile, by which clients ask for it.
 ///
@@ -8,7 +9,7 @@ use std::fmt;
 /// its request, so IDs that work with every client are made of URL characters; others
 /// are accepted here because the original accepts them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionProfileId(Box<str>);
+pub struct SessionProfileId(Arc<str>);
 
 /// A text that can't be the ID of a session profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,6 +4,7 @@ mod record;
 mod wire;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use record::{RecordError, SessionRecord};
 
@@ -14,7 +15,7 @@ use crate::Username;
 /// Printable ASCII without blanks, `|`, quotes and slashes, at most 500 bytes (the width
 /// of the column in x2goserver's database).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(Box<str>);
+pub struct SessionId(Arc<str>);
 
 /// A text that can't be a session ID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

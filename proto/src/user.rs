@@ -1,6 +1,7 @@
 //! What counts as a user name.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The name of a user, as X2Go servers know it.
 ///
@@ -8,7 +9,7 @@ use std::fmt;
 /// bytes. So it can stand in a session ID, a log line or a `|` record without quoting,
 /// and never looks like an option or a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Username(Box<str>);
+pub struct Username(Arc<str>);
 
 /// Why a text is not a user name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
