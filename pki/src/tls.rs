@@ -1,0 +1,18 @@
+//! The two ends of every connection of the mesh, and the one of the HTTPS front end.
+
+mod client;
+mod config;
+mod failure;
+mod failure_log;
+mod https;
+mod listener;
+mod sources;
+mod stream;
+
+pub use client::{ChannelLimits, ConnectError, Expect, mesh_channel, mesh_connect};
+pub(crate) use config::MeshConfigs;
+pub use config::MeshConfigsError;
+pub use failure::HandshakeFailure;
+pub use https::{HttpsConfigError, https_server_config};
+pub use listener::{ListenerLimits, MeshIncoming, MeshListener};
+pub use stream::{MeshStream, PeerIdentity};
