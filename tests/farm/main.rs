@@ -1,2 +1,20 @@
 //! Does the mesh hold on real hosts? Real programs in network namespaces, one file per
 //! feature.
+//!
+//! Needs root and the Debian packages of `packages.txt`. Without them each test says what
+//! is missing and passes, or fails when `X2GOBROKER_FARM=required`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "a farm test prints its figures")]
+
+mod lab;
+
+/// Whether this machine can't run a lab; says so.
+fn skipped() -> bool {
+    let Err(unmet) = tests::lab::check_requirements() else {
+        return false;
+    };
+    let required = std::env::var_os("X2GOBROKER_FARM").is_some_and(|value| value == "required");
+    assert!(!required, "farm tests are required, but: {unmet}");
+    println!("skipped: {unmet}");
+    true
+}

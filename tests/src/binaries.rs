@@ -36,24 +36,9 @@ pub fn folder() -> anyhow::Result<PathBuf> {
         .map_err(anyhow::Error::msg)
 }
 
-/// Returns the path of a program of this crate (`plain-client`, …), which cargo builds
-/// together with the tests.
-///
-/// # Errors
-/// When it is not there.
-pub fn own_binary(name: &str) -> anyhow::Result<PathBuf> {
-    let path = profile_folder()?.join(name);
-    ensure!(
-        path.is_file(),
-        "{} is missing: cargo build -p tests --bins",
-        path.display()
-    );
-    Ok(path)
-}
-
 /// Builds the product's programs beside the running test and returns their folder.
 fn build() -> anyhow::Result<PathBuf> {
-    let folder = profile_folder()?;
+    let folder = own_folder()?;
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") => "dev",
         Some(profile) => profile,
@@ -78,8 +63,12 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Returns the folder of the running program's build profile, `…/target/debug`.
-fn profile_folder() -> anyhow::Result<PathBuf> {
+/// Returns the folder of the running program's build profile, `…/target/debug`, where cargo
+/// also puts the programs of this crate (`plain-client`, …).
+///
+/// # Errors
+/// When the running program can't be found.
+pub fn own_folder() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("finding the running program")?;
     let folder = program.parent().context("a program is in a folder")?;
     // Cargo puts tests and benches one folder deeper than programs.

@@ -14,6 +14,7 @@
 
 pub mod binaries;
 pub mod http;
+pub mod lab;
 pub mod plain;
 pub mod process;
 pub mod session_db;

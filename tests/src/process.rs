@@ -32,13 +32,25 @@ impl Process {
     /// # Errors
     /// When the log can't be written or the program can't be started.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        Self::start_with(name, command.stdin(Stdio::null()), log)
+    }
+
+    /// Starts `command` with an input that ends when this process ends, however it ends: a
+    /// program that leaves at the end of its input can't outlive a test that was killed.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_tied(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        Self::start_with(name, command.stdin(Stdio::piped()), log)
+    }
+
+    fn start_with(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let output = File::options()
             .create(true)
             .append(true)
             .open(log)
             .with_context(|| format!("opening the log {}", log.display()))?;
         let child = command
-            .stdin(Stdio::null())
             .stdout(output.try_clone().context("sharing the log")?)
             .stderr(output)
             .process_group(0)
@@ -55,25 +67,24 @@ impl Process {
         })
     }
 
-    /// Starts `command`, a wrapper such as nsenter that runs the program proper as its one
-    /// child; signals and measurements are for that child.
+    /// Makes signals and measurements go to the one child of this process, which is a
+    /// wrapper such as nsenter or unshare.
     ///
     /// # Errors
-    /// As [`Self::start`], and when the wrapper has no child in time.
-    pub fn start_wrapped(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
-        let mut process = Self::start(name, command, log)?;
-        let wrapper = process.child.id();
+    /// When it has no child in time.
+    pub fn unwrap_child(mut self) -> anyhow::Result<Self> {
+        let wrapper = self.child.id();
         let found = wait_for(CHILD_LIMIT, || {
-            if let Some(status) = process.poll() {
-                return Progress::Failed(format!("{name} ended: {status}"));
+            if let Some(status) = self.poll() {
+                return Progress::Failed(format!("{} ended: {status}", self.name));
             }
             match children(wrapper).first() {
                 Some(child) => Progress::Ready(*child),
-                None => Progress::NotYet(format!("{name} has no child yet")),
+                None => Progress::NotYet(format!("{} has no child yet", self.name)),
             }
         });
-        process.subject = found.with_context(|| process.story())?;
-        Ok(process)
+        self.subject = found.with_context(|| self.story())?;
+        Ok(self)
     }
 
     /// The name that it was started under.
@@ -332,12 +343,26 @@ mod tests {
     }
 
     #[test]
+    fn a_tied_process_sees_the_end_of_its_input_when_its_owner_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut reader = command("sh");
+        reader.args(["-c", "read line; echo the end"]);
+        let mut process = Process::start_tied("reader", &mut reader, &log).unwrap();
+        assert!(process.is_running());
+        drop(process.child.stdin.take());
+        process
+            .wait_for_log(Duration::from_secs(5), &["the end"])
+            .unwrap();
+    }
+
+    #[test]
     fn a_wrapped_process_is_the_child_of_its_wrapper() {
         let folder = tempfile::tempdir().unwrap();
         let mut wrapper = command("sh");
         wrapper.args(["-c", "sleep 600; exit 7"]);
-        let mut process =
-            Process::start_wrapped("sleep", &mut wrapper, &folder.path().join("log")).unwrap();
+        let wrapper = Process::start("sleep", &mut wrapper, &folder.path().join("log"));
+        let mut process = wrapper.and_then(Process::unwrap_child).unwrap();
         let program = std::fs::read_to_string(format!("/proc/{}/comm", process.pid())).unwrap();
         assert_eq!(program.trim(), "sleep");
         process.signal("KILL").unwrap();
