@@ -238,6 +238,11 @@ impl IdentityPublisher {
         (Self { sender }, watch)
     }
 
+    /// The identity in use.
+    pub fn current(&self) -> Arc<Identity> {
+        self.sender.borrow().clone()
+    }
+
     /// Lets new connections use `identity`; open ones live on with the former.
     pub fn publish(&self, identity: Identity) {
         self.sender.send_replace(Arc::new(identity));

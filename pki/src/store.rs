@@ -4,7 +4,7 @@ mod key_file;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::CertificateDer;
@@ -143,7 +143,8 @@ pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, StoreError> {
 /// meant, not even for a moment.
 ///
 /// The bytes go to a new file of a random name, opened with its final mode, and to disk;
-/// then it takes the name.
+/// then it takes the name. A file that replaces another gets its owner, so that root can
+/// renew the files of a daemon that runs as another user.
 pub(crate) fn write_file(
     path: &Path,
     bytes: &[u8],
@@ -152,7 +153,14 @@ pub(crate) fn write_file(
 ) -> Result<(), StoreError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let temporary = directory.join(format!(".new-{}", hex(&random_bytes::<8>()?)));
-    let written = write_new(&temporary, bytes, readers)
+    let owner = match existing {
+        Existing::Refuse => None,
+        Existing::Replace => path
+            .symlink_metadata()
+            .ok()
+            .map(|old| (old.uid(), old.gid())),
+    };
+    let written = write_new(&temporary, bytes, readers, owner)
         .and_then(|()| take_name(&temporary, path, existing))
         .and_then(|()| File::open(directory)?.sync_all());
     written.map_err(|source| {
@@ -170,7 +178,12 @@ pub(crate) fn write_file(
     })
 }
 
-fn write_new(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+fn write_new(
+    path: &Path,
+    bytes: &[u8],
+    readers: Readers,
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
     let mode = match readers {
         Readers::Everybody => 0o644,
         Readers::Owner => 0o600,
@@ -180,6 +193,12 @@ fn write_new(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
         .create_new(true)
         .mode(mode)
         .open(path)?;
+    let made = file.metadata()?;
+    if let Some((user, group)) = owner
+        && (user, group) != (made.uid(), made.gid())
+    {
+        fchown(&file, Some(user), Some(group))?;
+    }
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -232,3 +251,94 @@ fn cannot_read(path: &Path) -> impl Fn(io::Error) -> StoreError {
 
 /// Real ones have a few kilobytes; a bundle of twenty roots has 20.
 const MAX_FILE: u64 = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::{Existing, Readers, append_line, read_certificates, write_file};
+
+    #[test]
+    fn a_key_is_private_from_its_first_moment_and_leaves_no_other_file() {
+        let here = tempfile::tempdir().unwrap();
+        let key = here.path().join("a.key");
+        write_file(&key, b"one", Readers::Owner, Existing::Refuse).unwrap();
+        assert_eq!(fs::metadata(&key).unwrap().mode() & 0o7777, 0o600);
+
+        let again = write_file(&key, b"two", Readers::Owner, Existing::Refuse).unwrap_err();
+        let shown = key.display();
+        assert_eq!(
+            again.to_string(),
+            format!("{shown} is there already and is not overwritten; choose another directory")
+        );
+        assert_eq!(fs::read(&key).unwrap(), b"one");
+
+        write_file(&key, b"three", Readers::Owner, Existing::Replace).unwrap();
+        assert_eq!(fs::read(&key).unwrap(), b"three");
+        assert_eq!(fs::metadata(&key).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(
+            fs::read_dir(here.path()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
+    }
+
+    #[test]
+    fn a_file_that_replaces_another_keeps_its_owner() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("leaf.key");
+        write_file(&path, b"one", Readers::Owner, Existing::Refuse).unwrap();
+        if std::os::unix::fs::chown(&path, Some(12345), Some(12346)).is_err() {
+            return; // Only root can give files away.
+        }
+        write_file(&path, b"two", Readers::Owner, Existing::Replace).unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!(
+            (found.uid(), found.gid(), found.mode() & 0o7777),
+            (12345, 12346, 0o600)
+        );
+    }
+
+    #[test]
+    fn the_log_grows_by_lines_and_is_private() {
+        let here = tempfile::tempdir().unwrap();
+        let log = here.path().join("issued.log");
+        append_line(&log, "one").unwrap();
+        append_line(&log, "two").unwrap();
+        assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntwo\n");
+        assert_eq!(fs::metadata(&log).unwrap().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn files_without_certificates_are_told_apart() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("x.crt");
+        let shown = path.display();
+        let head = "-----BEGIN CERTIFICATE-----";
+        let table = [
+            ("", format!("{shown} holds no certificate")),
+            ("hello\n", format!("{shown} holds no certificate")),
+            (
+                &format!("{head}\nAAAA"),
+                format!("{shown} is not a PEM file of certificates"),
+            ),
+            (
+                &format!("{head}\n@@\n{}", head.replace("BEGIN", "END")),
+                format!("{shown} is not a PEM file of certificates"),
+            ),
+            (
+                &"x".repeat(300_000),
+                format!("{shown} is larger than 262144 bytes"),
+            ),
+        ];
+        assert_eq!(
+            read_certificates(&path).unwrap_err().to_string(),
+            format!("cannot read {shown}")
+        );
+        for (text, expected) in table {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_certificates(&path).unwrap_err().to_string(), expected);
+        }
+    }
+}

@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use rustls_pki_types::UnixTime;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{Identity, IdentityError, IdentityPublisher, IdentityWatch, load_identity};
@@ -21,6 +22,7 @@ pub struct Reloader {
     every: Duration,
     seen: Fingerprint,
     publisher: IdentityPublisher,
+    warned_of_end: Option<Instant>,
 }
 
 /// What tells one set of files from another, without reading them.
@@ -53,6 +55,7 @@ impl Reloader {
                 every: LOOK_EVERY,
                 seen,
                 publisher,
+                warned_of_end: None,
             },
             watch,
         ))
@@ -96,6 +99,23 @@ impl Reloader {
             }
             Err(error) => tracing::error!(%error, "looking for a new certificate failed"),
         }
+        self.warn_of_end();
+    }
+
+    fn warn_of_end(&mut self) {
+        let now = Instant::now();
+        if self
+            .warned_of_end
+            .is_some_and(|warned| now.duration_since(warned) < WARN_OF_END_EVERY)
+        {
+            return;
+        }
+        let identity = self.publisher.current();
+        if ends_soon(&identity, self.clock.now()) {
+            let (dir, not_after) = (self.dir.display(), rfc3339(identity.not_after()));
+            tracing::warn!(%dir, not_after, "the certificate ends soon, issue a new one");
+            self.warned_of_end = Some(now);
+        }
     }
 
     fn take_up(&self, loaded: Result<Identity, IdentityError>) {
@@ -114,6 +134,15 @@ impl Reloader {
     }
 }
 
+/// Whether less than a fifth of the life is left.
+fn ends_soon(identity: &Identity, now: UnixTime) -> bool {
+    let (begin, end) = (
+        identity.not_before().as_secs(),
+        identity.not_after().as_secs(),
+    );
+    end.saturating_sub(now.as_secs()) < end.saturating_sub(begin) / 5
+}
+
 fn fingerprint(dir: &Path) -> Fingerprint {
     [LEAF_CERTIFICATE, LEAF_KEY, ROOTS].map(|name| {
         let found = fs::metadata(dir.join(name)).ok()?;
@@ -130,3 +159,5 @@ fn fingerprint(dir: &Path) -> Fingerprint {
 
 /// Renewals are rare and overlap by weeks; three stats every ten seconds cost nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Often enough to be seen, seldom enough not to fill a log.
+const WARN_OF_END_EVERY: Duration = Duration::from_secs(6 * 60 * 60);

@@ -146,7 +146,8 @@ pub fn mesh_channel(
         let (expect, identity) = (expect.clone(), identity.clone());
         async move {
             let limit = limits.connect_timeout;
-            mesh_connect(address, &expect, &identity, limit)
+            let accepted = connect_and_be_accepted(address, &expect, &identity);
+            by_then(limit, address, &expect, accepted)
                 .await
                 .map(TokioIo::new)
         }
@@ -171,8 +172,17 @@ pub async fn mesh_connect(
     identity: &IdentityWatch,
     limit: Duration,
 ) -> Result<MeshStream, ConnectError> {
-    let connect = connect_at_once(address, expect, identity);
-    match tokio::time::timeout(limit, connect).await {
+    let connected = connect_at_once(address, expect, identity);
+    by_then(limit, address, expect, connected).await
+}
+
+async fn by_then(
+    limit: Duration,
+    address: SocketAddr,
+    expect: &Expect,
+    connected: impl Future<Output = Result<MeshStream, ConnectError>>,
+) -> Result<MeshStream, ConnectError> {
+    match tokio::time::timeout(limit, connected).await {
         Ok(result) => result,
         Err(_elapsed) => Err(ConnectError::TimedOut {
             address,
@@ -180,6 +190,27 @@ pub async fn mesh_connect(
             after: limit,
         }),
     }
+}
+
+/// Connects, and waits for the first bytes of the server: those of HTTP/2 speak at once
+/// (RFC 9113, 3.4). A server that refuses us sends an alert instead, which then is the
+/// reason of a connection that failed, not of a call.
+async fn connect_and_be_accepted(
+    address: SocketAddr,
+    expect: &Expect,
+    identity: &IdentityWatch,
+) -> Result<MeshStream, ConnectError> {
+    let mut stream = connect_at_once(address, expect, identity).await?;
+    let source = match stream.first_bytes().await {
+        Ok(true) => return Ok(stream),
+        Ok(false) => HandshakeFailure::Closed,
+        Err(error) => HandshakeFailure::from_io(error),
+    };
+    Err(ConnectError::Handshake {
+        address,
+        wanted: expect.clone(),
+        source,
+    })
 }
 
 async fn connect_at_once(

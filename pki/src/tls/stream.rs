@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsStream;
@@ -96,6 +96,11 @@ impl MeshStream {
     /// Who is at the other end.
     pub fn peer(&self) -> &PeerIdentity {
         &self.peer
+    }
+
+    /// Waits until there is something to read, and leaves it there. False is the end.
+    pub(crate) async fn first_bytes(&mut self) -> io::Result<bool> {
+        Ok(!self.tls.fill_buf().await?.is_empty())
     }
 }
 
