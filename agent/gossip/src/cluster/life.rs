@@ -1,0 +1,401 @@
+//! One life of the gossip: from a start of chitchat to its stop, or to its failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chitchat::transport::Transport;
+use chitchat::{
+    Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState,
+};
+use proto::{Advert, Generation};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::push::{PushGate, push_targets};
+use super::seeds::{Notice, Seeds};
+use super::tap::Tap;
+use super::view::{View, node_id};
+use crate::own::OwnKeys;
+use crate::{ClusterConfig, Member, Members};
+
+/// What all lives of one cluster share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<ClusterConfig>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) own: watch::Receiver<OwnKeys>,
+    pub(crate) members: Arc<watch::Sender<Arc<Members>>>,
+    pub(crate) pushed: Arc<watch::Sender<u64>>,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a life ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// It never began.
+    NotOpened(BoxError),
+    /// chitchat ended by itself, mostly by a panic.
+    Died(BoxError),
+    /// Another member has made our own state unusable.
+    Forged,
+}
+
+/// The state of one life. Everything here is owned by its task.
+struct Life {
+    shared: Shared,
+    chitchat: ChitchatHandle,
+    acks: mpsc::Receiver<SocketAddr>,
+    view: View,
+    us: Member,
+    seeds: Seeds,
+    contact_also: BTreeSet<SocketAddr>,
+    is_alone: bool,
+    news: Arc<Notify>,
+    unread_since: Option<Instant>,
+    read_at: Instant,
+    gate: PushGate,
+    push: Option<Push>,
+    n_pushes: u64,
+    turn: usize,
+}
+
+/// A push that was asked for.
+struct Push {
+    number: u64,
+    /// Who has not got it yet; nobody is chosen before it begins.
+    waiting_for: Option<BTreeSet<SocketAddr>>,
+}
+
+/// Runs one life until `stop` or its failure.
+pub(crate) async fn run(shared: Shared, generation: Generation, stop: CancellationToken) -> Ended {
+    let (to_acks, acks) = mpsc::channel(ACKS);
+    let tap = Tap::new(Arc::clone(&shared.transport), to_acks);
+    let config = chitchat_config(&shared.config, generation);
+    let keys = owned(&shared.own.borrow());
+    let chitchat = match chitchat::spawn_chitchat(config, keys, &tap).await {
+        Ok(chitchat) => chitchat,
+        Err(error) => return Ended::NotOpened(error.into()),
+    };
+    let mut life = Life::new(shared, generation, chitchat, acks);
+    let ended = life.live(stop).await;
+    life.close().await;
+    ended
+}
+
+fn owned(keys: &OwnKeys) -> Vec<(String, String)> {
+    keys.iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn chitchat_config(config: &ClusterConfig, generation: Generation) -> ChitchatConfig {
+    let settings = &config.settings;
+    let name = node_id(config.role, &config.node);
+    ChitchatConfig {
+        chitchat_id: ChitchatId::new(name, generation.0, config.advertise),
+        cluster_id: config.farm.clone(),
+        gossip_interval: settings.interval,
+        listen_addr: config.advertise,
+        // We resolve and contact them ourselves: chitchat would never retry within 60 s.
+        seed_nodes: Vec::new(),
+        failure_detector_config: FailureDetectorConfig {
+            phi_threshold: settings.phi,
+            sampling_window_size: settings.window,
+            max_interval: settings.max_interval,
+            initial_interval: settings.initial_interval,
+            dead_node_grace_period: settings.dead_grace,
+        },
+        marked_for_deletion_grace_period: settings.tombstone_grace,
+        catchup_callback: None,
+        extra_liveness_predicate: None,
+    }
+}
+
+impl Life {
+    fn new(
+        shared: Shared,
+        generation: Generation,
+        chitchat: ChitchatHandle,
+        acks: mpsc::Receiver<SocketAddr>,
+    ) -> Self {
+        let now = Instant::now();
+        let config = &shared.config;
+        let before = shared.members.borrow().clone();
+        let others = before.iter().filter(|member| member.live);
+        let others = others.map(|member| member.address);
+        let contact_also = others
+            .filter(|a| *a != config.advertise)
+            .take(CONTACTS)
+            .collect();
+        let us = Member {
+            node: config.node.clone(),
+            role: config.role,
+            generation,
+            address: config.advertise,
+            live: true,
+            advert: Advert::default(),
+        };
+        let n_pushes = *shared.pushed.borrow();
+        Self {
+            view: View::new(before, now + config.settings.interval * WARM_UP_ROUNDS),
+            seeds: Seeds::new(&config.seeds),
+            us,
+            contact_also,
+            is_alone: true,
+            news: Arc::new(Notify::new()),
+            unread_since: None,
+            read_at: now,
+            gate: PushGate::new(now),
+            push: None,
+            n_pushes,
+            turn: 0,
+            chitchat,
+            acks,
+            shared,
+        }
+    }
+
+    async fn live(&mut self, stop: CancellationToken) -> Ended {
+        let settings = self.shared.config.settings.clone();
+        let mut died = std::pin::pin!(self.chitchat.termination_watcher());
+        let mut rounds = every(settings.interval);
+        let mut reassert = every(settings.reassert);
+        let mut alone = every(settings.seeds_alone);
+        let mut joined = every(settings.seeds_joined);
+        let (mut own, mut live) = (self.shared.own.clone(), self.subscribe().await);
+        let news = Arc::clone(&self.news);
+        self.note_push();
+        loop {
+            let (read_at, push_at) = (self.read_due(), self.push_due());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ended::Stopped,
+                end = &mut died => return Ended::died(end),
+                Ok(()) = own.changed() => {
+                    if !self.assert_own().await { return Ended::Forged; }
+                    self.note_push();
+                }
+                () = news.notified() => self.note_news(),
+                Ok(()) = live.changed() => { live.mark_unchanged(); self.note_news(); }
+                () = until(read_at), if read_at.is_some() => self.read().await,
+                Some(to) = self.acks.recv() => self.push_sent(to),
+                () = until(push_at), if push_at.is_some() => self.push(),
+                notice = self.seeds.answered() => { log(notice); self.contact_when_alone(); }
+                _ = rounds.tick() => self.contact_when_alone(),
+                _ = reassert.tick() => if !self.assert_own().await { return Ended::Forged; },
+                _ = alone.tick(), if self.is_alone => self.seeds.look_up(),
+                _ = joined.tick() => { self.seeds.look_up(); self.contact(); }
+            }
+        }
+    }
+
+    /// Asks chitchat to tell us at once what it hears, and at each round who is live.
+    async fn subscribe(&self) -> watch::Receiver<BTreeMap<ChitchatId, NodeState>> {
+        let subscribe = |chitchat: &mut Chitchat| {
+            let news = Arc::clone(&self.news);
+            // Called while chitchat's state is locked, so it only rings.
+            chitchat
+                .subscribe_event("", move |_| news.notify_one())
+                .forever();
+            chitchat.live_nodes_watcher()
+        };
+        self.news.notify_one();
+        self.chitchat.with_chitchat(subscribe).await
+    }
+
+    /// Sets our keys as they should be and deletes all others. False when that can't be
+    /// done, because the version of our state was forged to be near its end.
+    async fn assert_own(&self) -> bool {
+        let own = self.shared.own.borrow().clone();
+        self.chitchat
+            .with_chitchat(|chitchat| assert_keys(chitchat, &own))
+            .await
+    }
+
+    fn note_news(&mut self) {
+        self.unread_since.get_or_insert_with(Instant::now);
+    }
+
+    /// When the state is to be read again: at once after news, but not all the time, and
+    /// when members of before a restart are given up.
+    fn read_due(&self) -> Option<Instant> {
+        let news = self
+            .unread_since
+            .map(|since| since.max(self.read_at + READ_GAP));
+        news.into_iter().chain(self.view.carries_until()).min()
+    }
+
+    async fn read(&mut self) {
+        let now = Instant::now();
+        (self.unread_since, self.read_at) = (None, now);
+        let view = &mut self.view;
+        let read = |chitchat: &mut Chitchat| {
+            (view.read(chitchat, now), chitchat.live_nodes().count() <= 1)
+        };
+        let (members, is_alone) = self.chitchat.with_chitchat(read).await;
+        self.is_alone = is_alone;
+        if let Some(members) = members {
+            self.shared.members.send_replace(members);
+        }
+    }
+
+    /// Notes that a push was asked for, if one was.
+    fn note_push(&mut self) {
+        let number = self.shared.own.borrow().n_pushes();
+        if number > self.n_pushes {
+            self.n_pushes = number;
+            self.push = Some(Push {
+                number,
+                waiting_for: None,
+            });
+        }
+    }
+
+    fn push_due(&self) -> Option<Instant> {
+        let push = self.push.as_ref()?;
+        push.waiting_for.is_none().then(|| self.gate.next())
+    }
+
+    fn push(&mut self) {
+        // What was sent before did not have the news.
+        while self.acks.try_recv().is_ok() {}
+        self.gate.passed(Instant::now());
+        self.turn = self.turn.wrapping_add(1);
+        let targets = push_targets(&self.shared.members.borrow(), &self.us, self.turn);
+        for target in &targets {
+            self.gossip(*target);
+        }
+        if let Some(push) = &mut self.push {
+            push.waiting_for = Some(targets.into_iter().collect());
+        }
+        self.end_push_when_nobody_waits();
+    }
+
+    fn push_sent(&mut self, to: SocketAddr) {
+        if let Some(waiting) = self
+            .push
+            .as_mut()
+            .and_then(|push| push.waiting_for.as_mut())
+        {
+            waiting.remove(&to);
+            self.end_push_when_nobody_waits();
+        }
+    }
+
+    fn end_push_when_nobody_waits(&mut self) {
+        let is_done = |push: &mut Push| push.waiting_for.as_ref().is_some_and(BTreeSet::is_empty);
+        if let Some(push) = self.push.take_if(is_done) {
+            self.shared.pushed.send_replace(push.number);
+        }
+    }
+
+    fn contact_when_alone(&self) {
+        if self.is_alone {
+            self.contact();
+        }
+    }
+
+    /// Gossips to all seeds, and after a restart to those we knew.
+    fn contact(&self) {
+        let mut addresses = self.seeds.addresses(self.us.address);
+        if self.is_alone {
+            addresses.extend(&self.contact_also);
+        }
+        for address in addresses {
+            self.gossip(address);
+        }
+    }
+
+    fn gossip(&self, to: SocketAddr) {
+        if let Err(error) = self.chitchat.gossip(to) {
+            tracing::debug!(%to, %error, "can't gossip, chitchat has ended");
+        }
+    }
+
+    /// Ends chitchat and frees its transport.
+    async fn close(self) {
+        let ended = self.chitchat.termination_watcher();
+        // An error means that it has ended already.
+        let _ = self.chitchat.initiate_shutdown();
+        if tokio::time::timeout(CLOSE_LIMIT, ended).await.is_err() {
+            self.chitchat.abort();
+        }
+    }
+}
+
+impl Ended {
+    fn died(end: anyhow::Result<()>) -> Self {
+        Self::Died(match end {
+            Ok(()) => "chitchat has ended by itself".into(),
+            Err(error) => error.into(),
+        })
+    }
+}
+
+fn assert_keys(chitchat: &mut Chitchat, own: &OwnKeys) -> bool {
+    let state = chitchat.self_node_state();
+    // chitchat panics when it counts beyond the end.
+    if state.max_version() > MAX_VERSION {
+        return false;
+    }
+    let keys = state.key_values().map(|(key, _)| key.to_owned());
+    let foreign: Vec<String> = keys.filter(|key| !own.contains(key)).collect();
+    for key in foreign {
+        tracing::warn!(%key, "another member gave us a key that is not ours; deleted");
+        state.delete(&key);
+    }
+    for (key, value) in own.iter() {
+        state.set(key, value);
+    }
+    true
+}
+
+fn log(notice: Option<Notice>) {
+    match notice {
+        Some(Notice::Failed { seed, error }) => {
+            tracing::warn!(%seed, %error, "can't resolve a seed; its last addresses stay in use");
+        }
+        Some(Notice::Works { seed }) => tracing::info!(%seed, "the seed can be resolved again"),
+        None => {}
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Sleeps until a moment that is there whenever the branch of a `select!` is enabled.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// News that come closer together than this are read once. Long enough to bound the work
+/// in a large farm, short enough for who waits for a drain.
+const READ_GAP: Duration = Duration::from_millis(5);
+
+/// After a restart of the gossip, the members of before are shown for so many rounds: it
+/// takes three to five to hear everybody again.
+const WARM_UP_ROUNDS: u32 = 10;
+
+/// How many of the members of before a restart are contacted; one would do.
+const CONTACTS: usize = 8;
+
+/// ACKs not yet looked at; a round sends three, a push up to twenty.
+const ACKS: usize = 256;
+
+/// The gossip loop looks at its commands between two messages.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Our own version counts our own changes, so it never comes here.
+const MAX_VERSION: u64 = 1 << 62;
