@@ -21,6 +21,9 @@ use crate::tls::{MeshConfigs, MeshConfigsError};
 pub use reload::Reloader;
 
 /// The identity in use, as it changes. `borrow()` it anew for each connection.
+///
+/// The last one stays readable when nobody publishes any more, as for an identity that is
+/// never renewed.
 pub type IdentityWatch = watch::Receiver<Arc<Identity>>;
 
 /// A certificate with its key, and the roots that its holder accepts.

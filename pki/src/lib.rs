@@ -59,7 +59,7 @@ pub use store::{
     DEFAULT_CA_DIR, DEFAULT_NODE_DIR, KeyFileError, LEAF_CERTIFICATE, LEAF_KEY, ROOTS, StoreError,
 };
 pub use tls::{
-    ChannelLimits, ConnectError, Expect, HandshakeFailure, HttpsConfigError, ListenerLimits,
-    MeshConfigsError, MeshIncoming, MeshListener, MeshStream, PeerIdentity, https_server_config,
-    mesh_channel, mesh_connect,
+    BindError, ChannelLimits, ConnectError, Expect, HandshakeFailure, HttpsConfigError,
+    ListenerLimits, MeshConfigsError, MeshIncoming, MeshListener, MeshStream, PeerIdentity,
+    https_server_config, mesh_channel, mesh_connect,
 };

@@ -14,5 +14,5 @@ pub(crate) use config::MeshConfigs;
 pub use config::MeshConfigsError;
 pub use failure::HandshakeFailure;
 pub use https::{HttpsConfigError, https_server_config};
-pub use listener::{ListenerLimits, MeshIncoming, MeshListener};
+pub use listener::{BindError, ListenerLimits, MeshIncoming, MeshListener};
 pub use stream::{MeshStream, PeerIdentity};

@@ -31,7 +31,7 @@ pub struct MeshListener {
     limits: ListenerLimits,
 }
 
-/// The bounds of a listener. One source address gets at most half of the first two.
+/// The bounds of a listener, each at least 1. One source address gets at most half of the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenerLimits {
     /// Connections that are not yet known to be of a member.
@@ -53,6 +53,17 @@ pub struct MeshIncoming {
     _accepting: JoinSet<()>,
 }
 
+/// No listener, because the address can't be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen at {address}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
 impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
@@ -68,14 +79,15 @@ impl MeshListener {
     /// Binds `address`; port 0 takes a free one.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the address is taken or not ours.
     pub async fn bind(
         address: SocketAddr,
         identity: IdentityWatch,
         limits: ListenerLimits,
-    ) -> io::Result<Self> {
-        let tcp = TcpListener::bind(address).await?;
-        let address = tcp.local_addr()?;
+    ) -> Result<Self, BindError> {
+        let cannot = |source| BindError { address, source };
+        let tcp = TcpListener::bind(address).await.map_err(cannot)?;
+        let address = tcp.local_addr().map_err(cannot)?;
         Ok(Self {
             tcp,
             address,

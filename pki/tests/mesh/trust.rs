@@ -6,7 +6,7 @@ use std::time::Duration;
 use pki::{Expect, IdentityWatch, Role};
 use rustls::client::WebPkiServerVerifier;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -220,6 +220,59 @@ fn raw_client(
     builder
         .with_client_auth_cert(chain.map(Result::unwrap).collect(), key)
         .unwrap()
+}
+
+#[tokio::test]
+async fn a_server_of_ours_never_lets_a_client_resume() {
+    let farm = Farm::new("office");
+    let echo = Echo::start(farm.member(Role::Broker, "srv")).await;
+    farm.issue(Role::Agent, "cli", DAY);
+    // This one would resume, as is the default of rustls.
+    let config = raw_client(&farm, Some(&farm.member_dir(Role::Agent, "cli")), &TLS13);
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    for _ in 0..2 {
+        let tcp = TcpStream::connect(echo.address).await.unwrap();
+        let name = pki::MEMBER_DNS_NAME.try_into().unwrap();
+        let mut tls = connector.connect(name, tcp).await.unwrap();
+        within("no greeting", tls.read_exact(&mut [0; 20]))
+            .await
+            .unwrap();
+        let session = tls.get_ref().1;
+        assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full));
+        assert_eq!(session.tls13_tickets_received(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_ours_never_resumes() {
+    use tokio::io::AsyncWriteExt;
+    let farm = Farm::new("office");
+    let client = farm.member(Role::Agent, "cli");
+    let server = farm.issue(Role::Broker, "srv", DAY).directory;
+    // This one offers it, as is the default of rustls.
+    let key = server.join("leaf.key");
+    let config = pki::https_server_config(&server.join("leaf.crt"), &key).unwrap();
+    let mut config = ServerConfig::clone(&config);
+    config.alpn_protocols.clear();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let connector = tokio_rustls::TlsConnector::from(client.borrow().client_config());
+    for _ in 0..2 {
+        let (near, far) = tokio::io::duplex(16 * 1024);
+        let name = pki::MEMBER_DNS_NAME.try_into().unwrap();
+        let (ours, theirs) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+        let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
+        theirs.write_all(b"tickets come before this").await.unwrap();
+        theirs.flush().await.unwrap();
+        within("no bytes", ours.read_exact(&mut [0; 24]))
+            .await
+            .unwrap();
+        let session = ours.get_ref().1;
+        assert!(
+            session.tls13_tickets_received() > 0,
+            "the server did not even offer"
+        );
+        assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full));
+    }
 }
 
 async fn refused_raw(farm: &Farm, config: ClientConfig, reason: &str) -> String {
