@@ -1,0 +1,203 @@
+//! What did the operator configure?
+//!
+//! The keys are those of x2gobroker 0.0.4.3 (`x2gobroker.conf`, `defaults.conf`, the
+//! environment), with the sections `[mesh]`, `[http]` and `[limits]` of ours. All problems
+//! are collected, each with its file and line. Nothing here reads a file, but for
+//! [`load`].
+
+mod address;
+mod auth;
+mod http;
+mod keys;
+pub mod load;
+mod mesh;
+mod raw;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use address::HostAndPort;
+pub use auth::{AuthConfig, AuthIdConfig, Authentication};
+pub use http::{HttpConfig, HttpsConfig};
+pub use mesh::{GossipTiming, MeshConfig};
+
+use crate::frontend::plain::HostsShown;
+use crate::ini::Problem;
+use raw::{Files, RawConfig};
+
+/// Everything that decides how a replica is configured.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// How problems call `x2gobroker.conf`.
+    pub config_file: &'a str,
+    /// Its text.
+    pub config: &'a str,
+    /// How problems call `defaults.conf`.
+    pub defaults_file: &'a str,
+    /// Its text; empty when there is no such file.
+    pub defaults: &'a str,
+    /// The environment of the process.
+    pub environment: &'a BTreeMap<String, String>,
+    /// The value of `--bind`.
+    pub bind: Option<&'a str>,
+    /// What `hostname` says: the name of this node unless `[mesh] node` gives another.
+    pub host_name: &'a str,
+}
+
+/// The whole configuration of a replica. Parts take only their slice.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This replica as a member of the mesh.
+    pub mesh: MeshConfig,
+    /// Where clients connect.
+    pub http: HttpConfig,
+    /// Who is let in.
+    pub auth: AuthConfig,
+    /// What clients may ask.
+    pub frontends: FrontendConfig,
+    /// Where the session profiles are.
+    pub inifile: InifileConfig,
+    /// Bounds of the front ends.
+    pub limits: LimitsConfig,
+}
+
+/// Which front ends and backends answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontendConfig {
+    /// `/plain/` answers.
+    pub plain: bool,
+    /// The backend of a URL that names none.
+    pub default_backend: String,
+}
+
+/// The backend `inifile`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InifileConfig {
+    /// Whether it answers; else clients get 404.
+    pub enabled: bool,
+    /// The file with the session profiles.
+    pub session_profiles: PathBuf,
+    /// Which hosts of a profile clients are shown.
+    pub hosts_shown: HostsShown,
+}
+
+/// Bounds of the front ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Open connections of all clients together.
+    pub max_connections: u32,
+    /// Open connections from one address.
+    pub max_connections_per_client: u32,
+    /// From the first byte of a request to its last.
+    pub request_timeout: Duration,
+    /// How long a connection may stay open without a request.
+    pub idle_timeout: Duration,
+}
+
+impl Config {
+    /// Reads all sources. The second part are warnings.
+    ///
+    /// # Errors
+    /// All problems, warnings included, when one of them is an error.
+    pub fn parse(sources: &Sources<'_>) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let files = Files::parse(sources)?;
+        let mut raw = RawConfig::new(*sources, &files);
+        let config = Self::build(&mut raw);
+        raw.report_keys_without_effect();
+        let mut problems = raw.into_problems();
+        problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        match config {
+            Some(config) if !problems.iter().any(Problem::is_error) => Ok((config, problems)),
+            _ => Err(problems),
+        }
+    }
+
+    /// None only together with an error.
+    fn build(raw: &mut RawConfig<'_>) -> Option<Self> {
+        let mesh = MeshConfig::build(raw);
+        let http = HttpConfig::build(raw);
+        let auth = AuthConfig::build(raw);
+        let frontends = FrontendConfig::build(raw);
+        let inifile = InifileConfig::build(raw);
+        let limits = LimitsConfig::build(raw);
+        Some(Self {
+            mesh: mesh?,
+            http: http?,
+            auth: auth?,
+            frontends,
+            inifile,
+            limits,
+        })
+    }
+}
+
+impl FrontendConfig {
+    fn build(raw: &mut RawConfig<'_>) -> Self {
+        let setting = raw.setting("X2GOBROKER_DEFAULT_BACKEND");
+        let default_backend = setting.map_or("inifile", |setting| setting.value);
+        Self {
+            plain: raw.flag("global", "enable-plain-output", true),
+            default_backend: default_backend.to_owned(),
+        }
+    }
+}
+
+impl InifileConfig {
+    fn build(raw: &mut RawConfig<'_>) -> Self {
+        let key = raw.text("broker_inifile", "session-profiles");
+        let setting = raw.setting("X2GOBROKER_SESSIONPROFILES");
+        let file = key.or(setting.map(|setting| setting.value));
+        Self {
+            enabled: raw.flag("broker_inifile", "enable", true),
+            session_profiles: file.unwrap_or(SESSION_PROFILES).into(),
+            hosts_shown: hosts_shown(raw),
+        }
+    }
+}
+
+impl LimitsConfig {
+    fn build(raw: &mut RawConfig<'_>) -> Self {
+        let seconds = |raw: &mut RawConfig<'_>, key, default| {
+            Duration::from_secs(u64::from(raw.number("limits", key, 1..=3600, default)))
+        };
+        Self {
+            max_connections: raw.number("limits", "max-connections", 1..=1_000_000, 4096),
+            max_connections_per_client: raw.number(
+                "limits",
+                "max-connections-per-client",
+                1..=1_000_000,
+                256,
+            ),
+            request_timeout: seconds(raw, "request-timeout", 10),
+            idle_timeout: seconds(raw, "idle-timeout", 75),
+        }
+    }
+}
+
+/// Without agents (`NONE`) a client sees all hosts of a profile, else the one that counts.
+fn hosts_shown(raw: &mut RawConfig<'_>) -> HostsShown {
+    let own = raw.entry("broker_inifile", "agent-query-mode");
+    let Some(entry) = own.or_else(|| raw.entry("global", "default-agent-query-mode")) else {
+        return HostsShown::One;
+    };
+    match entry.value().to_ascii_uppercase().as_str() {
+        "NONE" => HostsShown::All,
+        "LOCAL" | "SSH" => {
+            raw.warn(
+                entry,
+                "agents are asked through the mesh, whatever stands here",
+            );
+            HostsShown::One
+        }
+        _ => {
+            raw.error(entry, "this is none of NONE, LOCAL, SSH");
+            HostsShown::One
+        }
+    }
+}
+
+const SESSION_PROFILES: &str = "/etc/x2go/broker/x2gobroker-sessionprofiles.conf";
+
+#[cfg(test)]
+mod tests;

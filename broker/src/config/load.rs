@@ -1,0 +1,55 @@
+//! Where do the texts come from? The one place that reads configuration files.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::ini::{MAX_FILE_BYTES, Problem};
+use crate::profiles::SessionProfiles;
+
+/// Reads a configuration file as text, with a bound.
+///
+/// # Errors
+/// When it can't be read, is larger than [`MAX_FILE_BYTES`], or is not UTF-8.
+pub fn read(path: &Path) -> Result<String, Problem> {
+    let name = path.display().to_string();
+    let unreadable = |error: std::io::Error| {
+        Problem::of_file(&name, format!("this file can't be read: {error}"))
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let bound = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    let mut bounded = file.take(bound.saturating_add(1));
+    bounded.read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(Problem::of_file(&name, "this file is larger than 4 MB"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to());
+        let breaks = good.unwrap_or_default().iter().filter(|&&b| b == b'\n');
+        Problem {
+            line: u32::try_from(breaks.count() + 1).ok(),
+            ..Problem::of_file(&name, "this line is not UTF-8; save the file as UTF-8")
+        }
+    })
+}
+
+/// Reads a file that need not exist; its text is empty then.
+///
+/// # Errors
+/// As [`read`], but not when it does not exist.
+pub fn read_if_exists(path: &Path) -> Result<String, Problem> {
+    match path.try_exists() {
+        Ok(false) => Ok(String::new()),
+        Ok(true) | Err(_) => read(path),
+    }
+}
+
+/// Reads the session profiles. The second part are problems of single profiles.
+///
+/// # Errors
+/// When the file can't be read or used as a whole.
+pub fn session_profiles(path: &Path) -> Result<(SessionProfiles, Vec<Problem>), Vec<Problem>> {
+    let text = read(path).map_err(|problem| vec![problem])?;
+    SessionProfiles::parse(&path.display().to_string(), &text)
+}

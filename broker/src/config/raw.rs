@@ -1,0 +1,227 @@
+//! What stands in the files and the environment, before it means anything?
+
+use std::ops::RangeInclusive;
+
+use super::Sources;
+use super::keys::{self, Effect};
+use crate::ini::{Entry, Ini, Problem, Section, Severity, flag};
+
+/// The keys as texts, each with its file and line, and the problems found so far.
+#[derive(Debug)]
+pub(super) struct RawConfig<'a> {
+    sources: Sources<'a>,
+    config: &'a Ini,
+    defaults: &'a Ini,
+    problems: Vec<Problem>,
+}
+
+/// A value from the command line, the environment or `defaults.conf`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting<'a> {
+    pub(super) name: &'static str,
+    pub(super) value: &'a str,
+    file: &'a str,
+    line: Option<u32>,
+}
+
+/// Both files, parsed.
+#[derive(Debug)]
+pub(super) struct Files {
+    config: Ini,
+    defaults: Ini,
+}
+
+impl Files {
+    /// Parses both files.
+    ///
+    /// # Errors
+    /// All lines of both that can't be read.
+    pub(super) fn parse(sources: &Sources<'_>) -> Result<Self, Vec<Problem>> {
+        let (config, config_errors) = Ini::parse_leniently(sources.config);
+        let (defaults, defaults_errors) = Ini::parse_leniently(sources.defaults);
+        let in_config = config_errors.iter();
+        let in_config = in_config.map(|e| Problem::of_ini(sources.config_file, e));
+        let in_defaults = defaults_errors.iter();
+        let in_defaults = in_defaults.map(|e| Problem::of_ini(sources.defaults_file, e));
+        let problems: Vec<_> = in_config.chain(in_defaults).collect();
+        if problems.is_empty() {
+            Ok(Self { config, defaults })
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+impl<'a> RawConfig<'a> {
+    pub(super) fn new(sources: Sources<'a>, files: &'a Files) -> Self {
+        Self {
+            sources,
+            config: &files.config,
+            defaults: &files.defaults,
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn sources(&self) -> Sources<'a> {
+        self.sources
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// A key of `x2gobroker.conf`.
+    pub(super) fn entry(&self, section: &'static str, key: &'static str) -> Option<Key<'a>> {
+        let entry = self.config.get(section, key)?;
+        Some(Key { section, entry })
+    }
+
+    /// The text of a key; an empty one counts as absent.
+    pub(super) fn text(&self, section: &'static str, key: &'static str) -> Option<&'a str> {
+        let key = self.entry(section, key)?;
+        (!key.value().is_empty()).then_some(key.value())
+    }
+
+    /// A yes or no.
+    pub(super) fn flag(&mut self, section: &'static str, key: &'static str, default: bool) -> bool {
+        let Some(key) = self.entry(section, key) else {
+            return default;
+        };
+        flag(key.value()).unwrap_or_else(|| {
+            self.error(key, "this is neither true nor false; write one of them");
+            default
+        })
+    }
+
+    /// A number within its bounds.
+    pub(super) fn number(
+        &mut self,
+        section: &'static str,
+        key: &'static str,
+        range: RangeInclusive<u32>,
+        default: u32,
+    ) -> u32 {
+        let Some(key) = self.entry(section, key) else {
+            return default;
+        };
+        match key.value().parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                self.error(key, format!("this is not a number from {least} to {most}"));
+                default
+            }
+        }
+    }
+
+    /// A value of the environment, else of `[daemon]`, else of `[common]` in
+    /// `defaults.conf`. An empty one counts as absent.
+    pub(super) fn setting(&self, name: &'static str) -> Option<Setting<'a>> {
+        if let Some(value) = self.sources.environment.get(name).filter(|v| !v.is_empty()) {
+            let file = "environment";
+            return Some(Setting {
+                name,
+                value,
+                file,
+                line: None,
+            });
+        }
+        let sections = ["daemon", "common"].iter();
+        let mut entries = sections.filter_map(|section| self.defaults.get(section, name));
+        let entry = entries.find(|entry| !entry.value.is_empty())?;
+        Some(Setting {
+            name,
+            value: &entry.value,
+            file: self.sources.defaults_file,
+            line: Some(entry.line),
+        })
+    }
+
+    /// The value of `--bind`.
+    pub(super) fn bind_option(&self) -> Option<Setting<'a>> {
+        Some(Setting {
+            name: "--bind",
+            value: self.sources.bind?,
+            file: "command line",
+            line: None,
+        })
+    }
+
+    pub(super) fn error(&mut self, key: Key<'_>, text: impl Into<String>) {
+        let section = key.section.to_owned();
+        self.problems.push(Problem {
+            line: Some(key.entry.line),
+            section: Some(section),
+            key: Some(key.entry.key.clone()),
+            ..Problem::of_file(self.sources.config_file, text)
+        });
+    }
+
+    pub(super) fn warn(&mut self, key: Key<'_>, text: impl Into<String>) {
+        self.error(key, text);
+        self.soften_last();
+    }
+
+    pub(super) fn setting_error(&mut self, setting: Setting<'_>, text: impl Into<String>) {
+        self.problems.push(Problem {
+            line: setting.line,
+            key: Some(setting.name.to_owned()),
+            ..Problem::of_file(setting.file, text)
+        });
+    }
+
+    /// A problem of a value that no line gives.
+    pub(super) fn file_error(&mut self, text: impl Into<String>) {
+        let problem = Problem::of_file(self.sources.config_file, text);
+        self.problems.push(problem);
+    }
+
+    fn soften_last(&mut self) {
+        if let Some(last) = self.problems.last_mut() {
+            last.severity = Severity::Warning;
+        }
+    }
+
+    /// Warns of each key that has no effect, or not yet.
+    pub(super) fn report_keys_without_effect(&mut self) {
+        let config = self.config;
+        for section in std::iter::once(config.defaults()).chain(config.sections()) {
+            for entry in section.entries() {
+                if let Effect::None(text) = keys::effect(section.name(), entry) {
+                    self.without_effect(self.sources.config_file, section, entry, text);
+                }
+            }
+        }
+        for section in self.defaults.sections() {
+            for entry in section.entries() {
+                if !keys::is_known_setting(&entry.key) {
+                    let text = keys::UNKNOWN;
+                    self.without_effect(self.sources.defaults_file, section, entry, text);
+                }
+            }
+        }
+    }
+
+    fn without_effect(&mut self, file: &str, section: &Section, entry: &Entry, text: &str) {
+        let problem = Problem {
+            line: Some(entry.line),
+            section: Some(section.name().to_owned()),
+            key: Some(entry.key.clone()),
+            ..Problem::of_file(file, text)
+        };
+        self.problems.push(problem.as_warning());
+    }
+}
+
+/// A key of `x2gobroker.conf` with its section.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key<'a> {
+    section: &'static str,
+    entry: &'a Entry,
+}
+
+impl<'a> Key<'a> {
+    pub(super) fn value(self) -> &'a str {
+        &self.entry.value
+    }
+}

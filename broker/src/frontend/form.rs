@@ -1,0 +1,178 @@
+//! What does a client ask, in the form fields of its request?
+//!
+//! Fields come from the query and from the body; of a repeated field the last value
+//! counts, the body's after the query's. Every content type is read as a form, since old
+//! clients send odd ones; only `multipart/form-data` is not read yet.
+
+use proto::Secret;
+
+/// What a client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// `listsessions`: which session profiles are there for me?
+    ListSessions,
+    /// `selectsession`: on which X2Go server may I start or resume one?
+    SelectSession,
+    /// `setpass`: a new password.
+    SetPassword,
+    /// `testcon`: are you there?
+    TestConnection,
+    /// `clientevent`: this happened to my session.
+    ClientEvent,
+    /// Any other word, or none: only the credentials are checked.
+    Other,
+}
+
+/// The fields of one request, cleaned but not yet checked: nobody is authenticated, and
+/// names may be of any form.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What to do.
+    pub task: Task,
+    /// Who the client says it is; may be empty.
+    pub user: String,
+    /// As typed: white space counts.
+    pub password: Secret,
+    /// The account on the X2Go server; the user where the field is missing or empty.
+    pub login: String,
+    /// The ID of a session profile, or of a session in a `clientevent`; may be empty.
+    pub sid: String,
+    /// The one-time value of the last answer; may be empty.
+    pub authid: Secret,
+}
+
+/// Why a request can't be read. The answer is 400 for each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormError {
+    /// A field that the broker needs is not UTF-8.
+    #[error("the form field {field} is not UTF-8")]
+    NotUtf8 {
+        /// Its name.
+        field: &'static str,
+    },
+    /// More than [`MAX_BODY_BYTES`].
+    #[error("the body is larger than 1 MB")]
+    TooLarge,
+    /// Forms with files and boundaries.
+    #[error("multipart/form-data is not read")]
+    Multipart,
+}
+
+impl Task {
+    /// Reads the value of the field `task`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "listsessions" => Self::ListSessions,
+            "selectsession" => Self::SelectSession,
+            "setpass" => Self::SetPassword,
+            "testcon" => Self::TestConnection,
+            "clientevent" => Self::ClientEvent,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Request {
+    /// Reads the fields. `query` is what stands behind `?` in the URL, or empty;
+    /// `content_type` is empty when the client sent none.
+    ///
+    /// # Errors
+    /// When a field is not UTF-8, the body is too large, or its type can't be read.
+    pub fn parse(query: &str, content_type: &str, body: &[u8]) -> Result<Self, FormError> {
+        if body.len() > MAX_BODY_BYTES {
+            return Err(FormError::TooLarge);
+        }
+        if is_multipart(content_type) {
+            return Err(FormError::Multipart);
+        }
+        let mut fields = Fields::default();
+        fields.take(query.as_bytes())?;
+        fields.take(body)?;
+        let Fields([task, user, password, login, sid, authid]) = fields;
+        let (user, login) = (stripped(&user), stripped(&login));
+        Ok(Self {
+            task: Task::parse(&stripped(&task)),
+            login: if login.is_empty() {
+                user.clone()
+            } else {
+                login
+            },
+            user,
+            password: Secret::new(password),
+            sid: stripped(&sid),
+            authid: Secret::new(stripped(&authid)),
+        })
+    }
+}
+
+/// The values of [`FIELDS`], in that order.
+#[derive(Default)]
+struct Fields([String; FIELDS.len()]);
+
+impl Fields {
+    fn take(&mut self, form: &[u8]) -> Result<(), FormError> {
+        for pair in form.split(|&b| b == b'&') {
+            let separator = pair.iter().position(|&b| b == b'=');
+            let (name, value) = match separator.and_then(|at| pair.split_at_checked(at)) {
+                Some((name, value)) => (name, value.get(1..).unwrap_or_default()),
+                None => (pair, [].as_slice()),
+            };
+            let name = decoded(name);
+            let known = FIELDS.iter().zip(&mut self.0);
+            for (field, slot) in known.filter(|(field, _)| field.as_bytes() == name) {
+                let value = String::from_utf8(decoded(value));
+                let value = value.or(Err(FormError::NotUtf8 { field }))?;
+                *slot = value.replace(is_odd_control, " ");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Undoes form encoding. A `%` that is not followed by two hexadecimal digits stays.
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, behind)) = rest.split_first() {
+        let escaped = behind.split_at_checked(2).filter(|_| first == b'%');
+        let (byte, behind) = match escaped.and_then(|(hex, rest)| Some((hex_byte(hex)?, rest))) {
+            Some(pair) => pair,
+            None if first == b'+' => (b' ', behind),
+            None => (first, behind),
+        };
+        bytes.push(byte);
+        rest = behind;
+    }
+    bytes
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let digit = |b: &u8| char::from(*b).to_digit(16);
+    let [high, low] = digits else { return None };
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+/// Control characters that become blanks; TAB, LF, VT, FF and CR stay.
+fn is_odd_control(c: char) -> bool {
+    matches!(c, '\u{0}'..='\u{8}' | '\u{e}'..='\u{1f}')
+}
+
+fn stripped(text: &str) -> String {
+    text.trim().to_owned()
+}
+
+fn is_multipart(content_type: &str) -> bool {
+    let start = content_type.trim_start().get(..MULTIPART.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
+}
+
+const MULTIPART: &str = "multipart/form-data";
+
+const FIELDS: [&str; 6] = ["task", "user", "password", "login", "sid", "authid"];
+
+/// The original took 100 MB; no client sends more than some KB.
+pub const MAX_BODY_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

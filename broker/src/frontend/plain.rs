@@ -1,0 +1,184 @@
+//! What does the plain front end answer, byte for byte?
+//!
+//! Lines end with LF alone, since X2Go Client finds nothing behind CR LF. An answer to
+//! `selectsession` always has a `SERVER:` line with a port: without it the client ends.
+
+use proto::{SessionRecord, SessionState, Username};
+
+use crate::names::ServerAddress;
+use crate::profiles::{Gap, SessionProfile};
+
+/// A profile in the answer to `listsessions`.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// The profile; the caller has checked its ACL.
+    pub profile: &'a SessionProfile,
+    /// The user's session on one of its hosts.
+    pub session: Option<ListedSession<'a>>,
+}
+
+/// The session that a profile shows.
+#[derive(Clone, Copy, Debug)]
+pub struct ListedSession<'a> {
+    /// Suspended or running.
+    pub state: SessionState,
+    /// The name of its server.
+    pub server: &'a str,
+}
+
+/// Which of a profile's hosts clients are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostsShown {
+    /// All of them: when nobody asks agents (`NONE`).
+    All,
+    /// The host of the session, else the first.
+    One,
+}
+
+/// The answer to `testcon`.
+pub const TEST_CONNECTION: &str = "OK";
+
+/// The server that a client is told when it asks for a profile that it can't have.
+pub const NO_SUCH_PROFILE: &str = "no-server-available";
+
+/// The server that a client is told when no X2Go server of the profile takes it.
+pub const NO_SERVER: &str = "no-X2Go-Server-available";
+
+/// The credentials are good, and there is nothing else to say: for unknown tasks, and
+/// before anything else. `authid` is the value for the client's next request.
+#[must_use]
+pub fn granted(authid: Option<&str>) -> String {
+    let mut answer = String::with_capacity(HEAD_BYTES);
+    write_head(&mut answer, authid);
+    answer
+}
+
+/// The answer to `listsessions`. Profiles must come sorted by ID. Without profiles it is
+/// [`granted`] alone.
+#[must_use]
+pub fn list_sessions(
+    authid: Option<&str>,
+    user: Option<&Username>,
+    shown: HostsShown,
+    profiles: &[Listed<'_>],
+) -> String {
+    let per_profile = profiles.iter().map(|listed| {
+        let profile = listed.profile;
+        profile.rendered.len() + profile.host_names.len() + PROFILE_EXTRA_BYTES
+    });
+    let mut answer = String::with_capacity(HEAD_BYTES + per_profile.sum::<usize>());
+    write_head(&mut answer, authid);
+    if profiles.is_empty() {
+        return answer;
+    }
+    answer.push_str("START_USER_SESSIONS\n\n");
+    let user = user.map_or("", Username::as_str);
+    for listed in profiles {
+        listed.write(&mut answer, user, shown);
+    }
+    answer.push_str("END_USER_SESSIONS\n");
+    answer
+}
+
+/// The answer to `selectsession` with a server, and the record of the session to resume.
+/// The record names the address that is handed out: X2Go Client resumes there.
+#[must_use]
+pub fn select_session(
+    authid: Option<&str>,
+    server: &ServerAddress,
+    resume: Option<&SessionRecord>,
+) -> String {
+    let mut answer = String::with_capacity(HEAD_BYTES + SELECT_BYTES);
+    write_head(&mut answer, authid);
+    write_line(&mut answer, "SERVER:", server);
+    if let Some(record) = resume {
+        write_line(&mut answer, "SESSION_INFO:", &record.line_for(&server.host));
+    }
+    answer
+}
+
+/// The answer to `selectsession` for a profile that does not exist or is not for this
+/// user.
+#[must_use]
+pub fn no_such_profile(authid: Option<&str>) -> String {
+    let server = ServerAddress {
+        host: NO_SUCH_PROFILE.to_owned(),
+        port: crate::profiles::DEFAULT_SSH_PORT,
+    };
+    select_session(authid, &server, None)
+}
+
+/// The answer to `selectsession` when no server takes the user.
+#[must_use]
+pub fn no_server(authid: Option<&str>, sshport: u16) -> String {
+    let server = ServerAddress {
+        host: NO_SERVER.to_owned(),
+        port: sshport,
+    };
+    select_session(authid, &server, None)
+}
+
+/// The body of an error answer; its content type is [`ERROR_CONTENT_TYPE`].
+#[must_use]
+pub fn error_body(status: u16, reason: &str) -> String {
+    format!("<html><title>{status}: {reason}</title><body>{status}: {reason}</body></html>")
+}
+
+/// The type of every other answer.
+pub const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
+
+/// The type of error answers.
+pub const ERROR_CONTENT_TYPE: &str = "text/html; charset=UTF-8";
+
+impl Listed<'_> {
+    fn write(&self, answer: &mut String, user: &str, shown: HostsShown) {
+        self.profile.rendered.write(answer, |gap, answer| {
+            answer.push_str(match gap {
+                Gap::User => user,
+                Gap::Host => self.hosts(shown),
+            });
+        });
+        if let Some(session) = &self.session {
+            answer.push_str("status=");
+            answer.push(session.state.letter());
+            answer.push('\n');
+        }
+        answer.push('\n');
+    }
+
+    fn hosts(&self, shown: HostsShown) -> &str {
+        let first = || self.profile.hosts.first().map_or("", |host| &host.name);
+        match (shown, self.session) {
+            _ if self.profile.is_shadow() => first(),
+            (HostsShown::All, _) => &self.profile.host_names,
+            (HostsShown::One, Some(session)) => session.server,
+            (HostsShown::One, None) => first(),
+        }
+    }
+}
+
+fn write_head(answer: &mut String, authid: Option<&str>) {
+    if let Some(authid) = authid {
+        write_line(answer, "AUTHID:", &authid);
+    }
+    answer.push_str("Access granted\n");
+}
+
+fn write_line(answer: &mut String, label: &str, value: &dyn std::fmt::Display) {
+    use std::fmt::Write;
+    // Writing to a String can't fail.
+    let _ = writeln!(answer, "{label}{value}");
+}
+
+/// `AUTHID:` with a value of 36 characters or a token, `Access granted`, and the frame of
+/// the profile list.
+const HEAD_BYTES: usize = 512;
+
+/// `SERVER:` and a session record.
+const SELECT_BYTES: usize = 512;
+
+/// User, status and empty line.
+const PROFILE_EXTRA_BYTES: usize = 96;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+use proto::{SessionRecord, SessionState, Username};
+
+use super::{
+    HostsShown, Listed, ListedSession, error_body, granted, list_sessions, no_server,
+    no_such_profile, select_session,
+};
+use crate::acl::Groups;
+use crate::frontend::golden;
+use crate::names::{ServerAddress, address_for_client};
+use crate::profiles::SessionProfiles;
+
+fn profiles(case: &str) -> SessionProfiles {
+    let text = golden::config(case, "sessionprofiles.conf");
+    SessionProfiles::parse("profiles", &text).unwrap().0
+}
+
+/// Which profiles show a session, and its state and server.
+type Sessions<'a> = &'a [(&'a str, SessionState, &'a str)];
+
+/// Lists for alice what the file of a case holds, as its answer does.
+fn listed_for_alice(case: &str, shown: HostsShown, sessions: Sessions<'_>) -> String {
+    let profiles = profiles(case);
+    let expected = golden::body(case, "response.http");
+    let listed: Vec<Listed<'_>> = profiles
+        .iter()
+        .map(|profile| Listed {
+            profile,
+            session: sessions
+                .iter()
+                .find(|(id, _, _)| *id == profile.id.as_str())
+                .map(|&(_, state, server)| ListedSession { state, server }),
+        })
+        .collect();
+    let alice = Username::parse("alice").unwrap();
+    list_sessions(golden::authid(&expected), Some(&alice), shown, &listed)
+}
+
+#[track_caller]
+fn assert_same(ours: &str, recorded: &str) {
+    let differing = ours.lines().zip(recorded.lines()).position(|(a, b)| a != b);
+    let at = |text: &str| text.lines().nth(differing.unwrap_or(0)).map(str::to_owned);
+    let where_they_differ = (differing, at(ours), at(recorded));
+    assert!(ours == recorded, "first difference: {where_they_differ:?}");
+}
+
+#[test]
+fn all_profile_formats_are_listed_as_the_original_lists_them() {
+    let case = "plain-listsessions";
+    let ours = listed_for_alice(case, HostsShown::All, &[]);
+    // Autologin is not done yet, so that it is not promised either.
+    let promise = "autologin=1\nkey=<will-be-exchanged-during-session-selection>\n";
+    assert_same(
+        &ours,
+        &golden::body(case, "response.http").replace(promise, ""),
+    );
+}
+
+#[test]
+fn a_profile_without_keys_has_the_built_in_ones() {
+    let case = "profiles-no-defaults";
+    let ours = listed_for_alice(case, HostsShown::All, &[]);
+    assert_same(&ours, &golden::body(case, "response.http"));
+}
+
+#[test]
+fn without_credentials_the_user_may_be_missing() {
+    let profiles = profiles("nocreds-nouser");
+    let client = "10.77.0.20".parse().unwrap();
+    let nobody = |acl: &crate::acl::Acl| acl.allows("", Groups::Unknown, client);
+    let visible = profiles.iter().filter(|profile| nobody(&profile.acl));
+    let listed: Vec<_> = visible
+        .map(|profile| Listed {
+            profile,
+            session: None,
+        })
+        .collect();
+    let ours = list_sessions(None, None, HostsShown::All, &listed);
+    let promise = "autologin=1\nkey=<will-be-exchanged-during-session-selection>\n";
+    let recorded = golden::body("nocreds-nouser", "response.http").replace(promise, "");
+    assert_same(&ours, &recorded);
+}
+
+#[test]
+fn sessions_and_their_hosts_are_shown_as_the_original_shows_them() {
+    use SessionState::{Running, Suspended};
+    let cases: &[(&str, Sessions<'_>)] = &[
+        ("ssh-list-no-session", &[]),
+        (
+            "ssh-list-suspended",
+            &[("farm", Suspended, "s1"), ("single", Suspended, "s1")],
+        ),
+        (
+            "ssh-list-running",
+            &[("farm", Running, "s1"), ("single", Running, "s1")],
+        ),
+        (
+            "ssh-list-suspended-server-down",
+            &[("farm", Suspended, "s1")],
+        ),
+        (
+            "names-list-suspended",
+            &[
+                ("addr", Suspended, "s1"),
+                ("fqdn", Suspended, "s1"),
+                ("one-fqdn", Suspended, "s1"),
+            ],
+        ),
+    ];
+    for (case, sessions) in cases {
+        let ours = listed_for_alice(case, HostsShown::One, sessions);
+        assert_same(&ours, &golden::body(case, "response.http"));
+    }
+}
+
+/// The IDs of the profiles in a list.
+fn ids(body: &str) -> Vec<&str> {
+    let lines = body.lines();
+    let ids = lines.filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
+    ids.collect()
+}
+
+#[test]
+fn acls_let_the_same_profiles_through() {
+    let groups = ["team-a".to_owned()];
+    for (case, user, client) in [
+        ("acl-alice", "alice", "10.77.0.20"),
+        ("acl-bob", "bob", "10.77.0.20"),
+        ("acl-alice-other-ip", "alice", "10.77.0.21"),
+    ] {
+        let profiles = profiles(case);
+        let visible = profiles
+            .iter()
+            .filter(|p| {
+                p.acl
+                    .allows(user, Groups::Known(&groups), client.parse().unwrap())
+            })
+            .map(|p| p.id.as_str())
+            // The original ignores acl-any-order, against its documentation.
+            .filter(|id| *id != "09-group-allow-team-a-deny-all-AD");
+        let recorded = golden::body(case, "response.http");
+        assert_eq!(visible.collect::<Vec<_>>(), ids(&recorded), "{case}");
+    }
+}
+
+#[test]
+fn profiles_with_group_rules_are_hidden_while_groups_are_unknown() {
+    let profiles = profiles("acl-alice");
+    let client = "10.77.0.20".parse().unwrap();
+    let visible = |user| {
+        let visible = profiles
+            .iter()
+            .filter(move |p| p.acl.allows(user, Groups::Unknown, client));
+        visible.map(|p| p.id.as_str()).collect::<Vec<_>>()
+    };
+    let for_everybody = [
+        "01-none",
+        "12-client-allow-net",
+        "14-client-deny-all-allow-net-AD",
+    ];
+    let [none, allow_net, deny_all] = for_everybody;
+    let bob = [none, "06-user-allow-all-deny-alice", allow_net, deny_all];
+    assert_eq!(visible("bob"), bob);
+    let alice = [
+        none,
+        "02-user-allow-alice",
+        "04-user-allow-alice-deny-all-AD",
+        allow_net,
+        deny_all,
+    ];
+    assert_eq!(visible("alice"), alice);
+}
+
+#[test]
+fn servers_are_given_as_the_original_gives_them() {
+    // (case, answer, profile, host)
+    let cases = [
+        ("select-one", "response.http", "a-one", "s1"),
+        ("select-many", "response.http", "b-many", "s2"),
+        ("select-addr", "response-1.http", "c-addr", "s1"),
+        ("select-shadow", "response.http", "i-shadow", "s1"),
+    ];
+    for (case, file, profile, host) in cases {
+        let profiles = profiles(case);
+        let profile = profiles.get(profile).unwrap();
+        let host = profile.hosts.iter().find(|h| h.name == host).unwrap();
+        let recorded = golden::body(case, file);
+        let server = address_for_client(host, profile.sshport);
+        let ours = select_session(golden::authid(&recorded), &server, None);
+        assert_same(&ours, &recorded);
+    }
+}
+
+#[test]
+fn a_profile_that_does_not_exist_has_no_server() {
+    let recorded = golden::body("select-unknown", "response.http");
+    assert_same(&no_such_profile(golden::authid(&recorded)), &recorded);
+    let recorded = golden::body("ssh-select-all-reject", "response.http");
+    assert_same(&no_server(golden::authid(&recorded), 22), &recorded);
+}
+
+#[test]
+fn the_session_to_resume_follows_the_server() {
+    for file in ["response-1.http", "response-2.http"] {
+        let recorded = golden::body("ssh-select-suspended", file);
+        let line = recorded.lines().last().unwrap();
+        let record = SessionRecord::parse(line.strip_prefix("SESSION_INFO:").unwrap()).unwrap();
+        let server = ServerAddress {
+            host: "s1".to_owned(),
+            port: 22,
+        };
+        let ours = select_session(golden::authid(&recorded), &server, Some(&record));
+        assert_same(&ours, &recorded);
+        // X2Go Client resumes at field 4 of the record.
+        let server = ServerAddress {
+            host: "10.77.0.101".to_owned(),
+            port: 2022,
+        };
+        let ours = select_session(None, &server, Some(&record));
+        assert!(ours.contains("\nSERVER:10.77.0.101:2022\nSESSION_INFO:"));
+        assert!(ours.contains("|50|10.77.0.101|S|"), "{ours}");
+    }
+}
+
+#[test]
+fn tasks_without_an_answer_of_their_own_are_granted() {
+    for case in ["plain-no-task", "plain-unknown-task", "plain-clientevent"] {
+        let recorded = golden::body(case, "response.http");
+        assert_same(&granted(golden::authid(&recorded)), &recorded);
+    }
+    let listed = list_sessions(None, None, HostsShown::One, &[]);
+    assert_eq!(listed, "Access granted\n");
+    let recorded = golden::body("plain-many-fields", "response.http");
+    assert_eq!(super::TEST_CONNECTION, recorded);
+}
+
+#[test]
+fn errors_are_told_in_html() {
+    for (case, status, reason) in [
+        ("plain-testcon-nocreds", 401, "Unauthorized"),
+        ("plain-invalid-utf8", 400, "Bad Request"),
+        ("frontend-off-plain", 404, "Not Found"),
+        ("http-put", 405, "Method Not Allowed"),
+        ("profiles-bad-number", 500, "Internal Server Error"),
+    ] {
+        let (head, recorded) = golden::message(case, "response.http");
+        assert_eq!(error_body(status, reason).as_bytes(), recorded, "{case}");
+        let content_type = golden::header(&head, "content-type");
+        assert_eq!(content_type, super::ERROR_CONTENT_TYPE);
+        assert!(head.contains(&format!("{status} {reason}")), "{case}");
+    }
+}
