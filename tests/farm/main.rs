@@ -3,10 +3,23 @@
 //!
 //! Needs root and the Debian packages of `packages.txt`. Without them each test says what
 //! is missing and passes, or fails when `X2GOBROKER_FARM=required`.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 #![expect(clippy::print_stdout, reason = "a farm test prints its figures")]
 
+mod agent_killed;
+mod figures;
+mod host_cut_off;
 mod lab;
+mod login;
+mod mesh;
+mod replica_killed;
+mod server_lost;
+mod x2goclient;
 
 /// Whether this machine can't run a lab; says so.
 fn skipped() -> bool {

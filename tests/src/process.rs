@@ -1,5 +1,7 @@
 //! How does a test run a program so that it never outlives the test, and can be asked?
 
+mod proc;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -11,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use crate::wait::{Progress, wait_for};
+use proc::{children, cpu_time, resident_kb};
 
 /// A running child process with its output in a file.
 ///
@@ -201,14 +204,7 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn rss_kb(&self) -> anyhow::Result<u64> {
-        let path = format!("/proc/{}/status", self.subject);
-        let status = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|rest| rest.split_whitespace().next());
-        number
-            .context("no VmRSS: the process has ended")?
-            .parse()
-            .context("reading VmRSS")
+        resident_kb(self.subject).with_context(|| format!("{} has ended", self.name))
     }
 
     /// Returns the CPU time that it has used so far, user and system.
@@ -216,11 +212,7 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
-        // proc(5): utime and stime are fields 14 and 15, in ticks of 1/100 s on Linux.
-        let fields = stat_fields(self.subject).context("the process has ended")?;
-        let ticks = |idx: usize| fields.get(idx).and_then(|field| field.parse::<u64>().ok());
-        let (user, system) = ticks(11).zip(ticks(12)).context("reading the CPU time")?;
-        Ok(Duration::from_millis((user + system) * 10))
+        cpu_time(self.subject).with_context(|| format!("{} has ended", self.name))
     }
 
     /// Returns how it has ended, or `None` while it runs.
@@ -278,23 +270,6 @@ pub fn run(command: &mut Command) -> anyhow::Result<String> {
 /// Sends a signal by name. The shell's own `kill` needs no package.
 fn send_signal(pid: u32, name: &str) -> anyhow::Result<()> {
     run(command("sh").arg("-c").arg(format!("kill -{name} {pid}"))).map(drop)
-}
-
-/// Returns the children of a process.
-fn children(parent: u32) -> Vec<u32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let parent = parent.to_string();
-    // proc(5): the parent is field 4, the second after the command name.
-    pids.filter(|pid| stat_fields(*pid).is_some_and(|fields| fields.get(1) == Some(&parent)))
-        .collect()
-}
-
-/// Returns the fields of `/proc/PID/stat` from the third on (the state).
-fn stat_fields(pid: u32) -> Option<Vec<String>> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Returns the last part of a file, from the start of a line.
