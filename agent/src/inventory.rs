@@ -1,0 +1,344 @@
+//! Who owns what this server knows of its sessions, reservations, load and drain?
+//!
+//! One task. It takes commands in their order, decides admissions over its own state
+//! alone, and publishes: the [`NodeState`] as a watched value, each step as a [`Change`],
+//! and whole [`Snapshot`]s on demand. Its edges are the [`Poller`] of the session database
+//! and the drain file.
+
+mod drain;
+mod poller;
+mod sqlite;
+mod state;
+
+use std::path::Path;
+use std::time::Duration;
+
+use pki::Clock;
+use proto::{Generation, Load, NodeId, NodeState, Username};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::{Request, Verdict};
+pub use drain::DrainError;
+use drain::DrainFile;
+use poller::Freshener;
+pub use poller::Poller;
+pub use sqlite::{
+    DatabaseError, Look, Reading, RowsError, SessionDatabase, Skipped, StoredSession,
+};
+pub use state::{ActiveSession, Change, Delta, Snapshot};
+use state::{Settled, State};
+
+/// The owner of the state; see the module.
+#[derive(Debug)]
+pub struct Inventory {
+    state: State,
+    clock: Clock,
+    drain_file: DrainFile,
+    commands: mpsc::Receiver<Command>,
+    changes: broadcast::Sender<Change>,
+    published: watch::Sender<NodeState>,
+}
+
+/// Asks the inventory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct InventoryHandle {
+    commands: mpsc::Sender<Command>,
+    published: watch::Receiver<NodeState>,
+    freshener: Freshener,
+}
+
+/// Sessions and reservations from one version on.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Everything at the start.
+    pub snapshot: Snapshot,
+    /// Each step after it. Who reads too slowly misses some, learns so, and subscribes
+    /// anew.
+    pub changes: broadcast::Receiver<Change>,
+}
+
+/// The answer to an admission, and the state it was given in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admission {
+    /// The answer.
+    pub verdict: Verdict,
+    /// The state of this server, the answer's effect included.
+    pub state: NodeState,
+}
+
+/// The inventory has ended: the agent is stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the agent is stopping")]
+pub struct InventoryGone;
+
+/// Why the drain was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SetDrainError {
+    /// It would be forgotten at the next restart.
+    #[error(transparent)]
+    NotKept(#[from] DrainError),
+    /// The inventory has ended.
+    #[error(transparent)]
+    Gone(#[from] InventoryGone),
+}
+
+/// What the inventory is told or asked.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Reading(Reading),
+    Trouble(String),
+    Load(Load),
+    Admit(Request, oneshot::Sender<Admission>),
+    Cancel(Username, oneshot::Sender<NodeState>),
+    SetDrain(
+        Option<String>,
+        oneshot::Sender<Result<NodeState, DrainError>>,
+    ),
+    Subscribe(oneshot::Sender<Subscription>),
+    ActiveSessions(oneshot::Sender<Vec<ActiveSession>>),
+    Leave(oneshot::Sender<NodeState>),
+}
+
+impl Inventory {
+    /// Makes the inventory of `node`, the handle to ask it, and the poller that feeds it
+    /// from `database`. The drain wish is read from the state directory. Blocks briefly.
+    #[must_use]
+    pub fn build(
+        node: NodeId,
+        generation: Generation,
+        database: SessionDatabase,
+        state_directory: &Path,
+        clock: Clock,
+    ) -> (Self, InventoryHandle, Poller) {
+        let drain_file = DrainFile::new(state_directory);
+        let state = State::new(node, generation, drain_file.load());
+        let (commands_in, commands) = mpsc::channel(MAX_COMMANDS);
+        let (poller, freshener) = Poller::build(database, commands_in.clone());
+        let (changes, _) = broadcast::channel(MAX_CHANGES);
+        let (published, watched) = watch::channel(state.node_state(Instant::now().into_std()));
+        let inventory = Self {
+            state,
+            clock,
+            drain_file,
+            commands,
+            changes,
+            published,
+        };
+        let handle = InventoryHandle {
+            commands: commands_in,
+            published: watched,
+            freshener,
+        };
+        (inventory, handle, poller)
+    }
+
+    /// Serves until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let next_end = self.state.next_end().map(Instant::from_std);
+            let far = Instant::now() + Duration::from_secs(3600);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command).await,
+                    None => return,
+                },
+                () = tokio::time::sleep_until(next_end.unwrap_or(far)) => {
+                    self.publish();
+                }
+            }
+        }
+    }
+
+    /// Everything that a command changes is published before its answer is given.
+    async fn obey(&mut self, command: Command) {
+        let now = Instant::now().into_std();
+        match command {
+            Command::Reading(reading) => {
+                let local_now = self.utc_now().saturating_add(reading.utc_offset);
+                self.state.take_reading(reading, local_now, now);
+                self.publish();
+            }
+            Command::Trouble(reason) => {
+                self.state.take_trouble(reason);
+                self.publish();
+            }
+            Command::Load(load) => {
+                self.state.take_load(load);
+                self.publish();
+            }
+            Command::Admit(request, answer) => {
+                let verdict = self.state.admit(&request, self.utc_now(), now);
+                reply(
+                    answer,
+                    Admission {
+                        verdict,
+                        state: self.publish(),
+                    },
+                );
+            }
+            Command::Cancel(user, answer) => {
+                self.state.cancel(&user);
+                reply(answer, self.publish());
+            }
+            Command::SetDrain(drain, answer) => {
+                let kept = self.keep_drain(drain).await;
+                let state = self.publish();
+                reply(answer, kept.map(|()| state));
+            }
+            Command::Subscribe(answer) => {
+                self.publish();
+                let changes = self.changes.subscribe();
+                reply(
+                    answer,
+                    Subscription {
+                        snapshot: self.state.snapshot(now),
+                        changes,
+                    },
+                );
+            }
+            Command::ActiveSessions(answer) => reply(answer, self.state.active_sessions(now)),
+            Command::Leave(answer) => {
+                self.state.leave();
+                reply(answer, self.publish());
+            }
+        }
+    }
+
+    /// Tells everybody what has changed, and returns the state.
+    fn publish(&mut self) -> NodeState {
+        let now = Instant::now().into_std();
+        let Some(Settled { change, state }) = self.state.settle(now) else {
+            return self.state.node_state(now);
+        };
+        if let Some(change) = change {
+            // Nobody may be watching.
+            let _no_subscribers = self.changes.send(change);
+        }
+        self.published.send_replace(state.clone());
+        state
+    }
+
+    /// The disk first: a drain that is not kept is not begun.
+    async fn keep_drain(&mut self, drain: Option<String>) -> Result<(), DrainError> {
+        let file = self.drain_file.clone();
+        let kept = drain.clone();
+        let stored = tokio::task::spawn_blocking(move || file.store(kept.as_deref()));
+        match stored.await {
+            Ok(stored) => stored?,
+            // Only a stopping runtime drops the task.
+            Err(_) => return Ok(()),
+        }
+        self.state.set_drain(drain);
+        Ok(())
+    }
+
+    fn utc_now(&self) -> i64 {
+        i64::try_from(self.clock.since_epoch().as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+impl InventoryHandle {
+    /// May this user start or resume here now? Looks at the session database first.
+    ///
+    /// # Errors
+    /// When the agent is stopping.
+    pub async fn admit(&self, request: Request) -> Result<Admission, InventoryGone> {
+        self.freshener.freshen().await;
+        self.ask(|answer| Command::Admit(request, answer)).await
+    }
+
+    /// Gives a reservation back, and returns the state after it.
+    ///
+    /// # Errors
+    /// When the agent is stopping.
+    pub async fn cancel(&self, user: Username) -> Result<NodeState, InventoryGone> {
+        self.ask(|answer| Command::Cancel(user, answer)).await
+    }
+
+    /// Begins or ends a drain, kept over a restart, and returns the state after it.
+    ///
+    /// # Errors
+    /// When it can't be kept, or the agent is stopping.
+    pub async fn set_drain(&self, drain: Option<String>) -> Result<NodeState, SetDrainError> {
+        let drain = drain.map(|reason| proto::Readiness::reason_line(&reason));
+        Ok(self
+            .ask(|answer| Command::SetDrain(drain, answer))
+            .await??)
+    }
+
+    /// All sessions and reservations, and then each change.
+    ///
+    /// # Errors
+    /// When the agent is stopping.
+    pub async fn subscribe(&self) -> Result<Subscription, InventoryGone> {
+        self.ask(Command::Subscribe).await
+    }
+
+    /// The running sessions.
+    ///
+    /// # Errors
+    /// When the agent is stopping.
+    pub async fn active_sessions(&self) -> Result<Vec<ActiveSession>, InventoryGone> {
+        self.ask(Command::ActiveSessions).await
+    }
+
+    /// Notes a new load.
+    ///
+    /// # Errors
+    /// When the agent is stopping.
+    pub async fn set_load(&self, load: Load) -> Result<(), InventoryGone> {
+        self.commands
+            .send(Command::Load(load))
+            .await
+            .map_err(|_gone| InventoryGone)
+    }
+
+    /// From now on this server says that its agent is leaving.
+    ///
+    /// # Errors
+    /// When the agent has stopped.
+    pub async fn leave(&self) -> Result<NodeState, InventoryGone> {
+        self.ask(Command::Leave).await
+    }
+
+    /// The state as it was published last.
+    #[must_use]
+    pub fn state(&self) -> NodeState {
+        self.published.borrow().clone()
+    }
+
+    /// The state, to be watched.
+    #[must_use]
+    pub fn watch_state(&self) -> watch::Receiver<NodeState> {
+        self.published.clone()
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, InventoryGone> {
+        let (answer, asked) = oneshot::channel();
+        self.commands
+            .send(command(answer))
+            .await
+            .map_err(|_gone| InventoryGone)?;
+        asked.await.map_err(|_gone| InventoryGone)
+    }
+}
+
+/// Whoever asked may have given up; what was done stays done.
+fn reply<T>(answer: oneshot::Sender<T>, value: T) {
+    let _given_up = answer.send(value);
+}
+
+/// Commands take microseconds each; askers beyond these wait for their turn.
+const MAX_COMMANDS: usize = 256;
+/// A subscriber that is this far behind gets a snapshot instead of the rest.
+const MAX_CHANGES: usize = 256;
+
+#[cfg(test)]
+mod tests;

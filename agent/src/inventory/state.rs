@@ -1,0 +1,396 @@
+//! Which sessions and reservations does this server hold, and what has changed?
+//!
+//! All rules of the inventory, without tasks, channels or clocks: each step is told the
+//! time, and [`State::settle`] says what others must hear of it.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use proto::{
+    Counts, Generation, Load, NodeId, NodeState, Readiness, Session, SessionId, SessionState,
+    Username, Version,
+};
+
+use super::sqlite::{Reading, StoredSession};
+use crate::admission::{self, Facts, Refusal, Request, Verdict};
+
+/// What this server knows of itself.
+#[derive(Debug)]
+pub(super) struct State {
+    node: NodeId,
+    generation: Generation,
+    version: Version,
+    sessions: BTreeMap<SessionId, Held>,
+    reservations: BTreeMap<Username, Instant>,
+    utc_offset: i64,
+    load: Option<Load>,
+    drain: Option<String>,
+    trouble: Option<String>,
+    was_read: bool,
+    is_leaving: bool,
+    /// What [`State::settle`] has last told.
+    told: (Counts, Readiness, Option<Load>),
+    delta: Delta,
+}
+
+/// A session and what follows from how it got here.
+#[derive(Debug)]
+struct Held {
+    stored: StoredSession,
+    /// Until when it counts as started or resumed just now.
+    young_until: Option<Instant>,
+    /// Since when it runs, for its share of the CPU; none while suspended.
+    active_since: Option<Instant>,
+    /// How long it ran before that.
+    active_before: Duration,
+}
+
+/// What has changed in one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// New sessions and sessions that have changed.
+    pub upserted: Vec<Session>,
+    /// Sessions that are gone.
+    pub removed: Vec<SessionId>,
+    /// Users for whom a place is held now.
+    pub reserved: Vec<Username>,
+    /// Users for whom it no longer is.
+    pub released: Vec<Username>,
+}
+
+/// One step of the sessions and reservations, in the order of versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The version that this step leads to.
+    pub version: Version,
+    /// The counts after it.
+    pub counts: Counts,
+    /// What has changed; empty when only the counts have.
+    pub delta: Delta,
+}
+
+/// All sessions and reservations at one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Which one.
+    pub version: Version,
+    /// How many there are.
+    pub counts: Counts,
+    /// The sessions, in the order of their IDs.
+    pub sessions: Vec<Session>,
+    /// The users for whom a place is held.
+    pub reserved: Vec<Username>,
+}
+
+/// A running session, as the prediction of CPU demand needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveSession {
+    /// Which one.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: Username,
+    /// How long it has been running, without the times when it was suspended.
+    pub active: Duration,
+}
+
+/// What a step means for others.
+#[derive(Debug, PartialEq)]
+pub(super) struct Settled {
+    /// For subscribers of sessions and reservations.
+    pub(super) change: Option<Change>,
+    /// For everybody who reads the state of this server.
+    pub(super) state: NodeState,
+}
+
+impl State {
+    pub(super) fn new(node: NodeId, generation: Generation, drain: Option<String>) -> Self {
+        let mut state = Self {
+            node,
+            generation,
+            version: Version(1),
+            sessions: BTreeMap::new(),
+            reservations: BTreeMap::new(),
+            utc_offset: 0,
+            load: None,
+            drain,
+            trouble: Some(NOT_YET_READ.to_owned()),
+            was_read: false,
+            is_leaving: false,
+            told: (Counts::default(), Readiness::Ready, None),
+            delta: Delta::default(),
+        };
+        state.told.1 = state.readiness();
+        state
+    }
+
+    /// Takes over what the session database says now.
+    pub(super) fn take_reading(&mut self, reading: Reading, local_now: i64, now: Instant) {
+        let is_first = !mem::replace(&mut self.was_read, true);
+        self.trouble = None;
+        self.utc_offset = reading.utc_offset;
+        let mut before = mem::take(&mut self.sessions);
+        for stored in reading.sessions {
+            let id = stored.session.id.clone();
+            let old = before.remove(&id);
+            if old
+                .as_ref()
+                .is_none_or(|old| old.stored.session != stored.session)
+            {
+                self.delta.upserted.push(stored.session.clone());
+            }
+            let held = match old {
+                Some(old) => old.succeeded_by(stored, now),
+                None if is_first => Held::found(stored, local_now, now),
+                None => Held::started(stored, now),
+            };
+            if self
+                .reservations
+                .remove(&held.stored.session.user)
+                .is_some()
+            {
+                self.delta.released.push(held.stored.session.user.clone());
+            }
+            self.sessions.insert(id, held);
+        }
+        self.delta.removed.extend(before.into_keys());
+    }
+
+    /// Notes that the session database can't be read. What was read last is kept.
+    pub(super) fn take_trouble(&mut self, reason: String) {
+        self.trouble = Some(reason);
+    }
+
+    pub(super) fn take_load(&mut self, load: Load) {
+        self.load = Some(load);
+    }
+
+    pub(super) fn set_drain(&mut self, drain: Option<String>) {
+        self.drain = drain;
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Answers a broker, and holds a place if that is the answer.
+    pub(super) fn admit(&mut self, request: &Request, utc_now: i64, now: Instant) -> Verdict {
+        let local_now = utc_now.saturating_add(self.utc_offset);
+        let readiness = self.readiness();
+        let Counts { young, pending, .. } = self.counts(now);
+        let theirs = || {
+            let stored = self.sessions.values().map(|held| &held.stored);
+            stored.filter(|stored| stored.session.user == request.user)
+        };
+        let facts = Facts {
+            node: &self.node,
+            readiness: &readiness,
+            records: theirs()
+                .filter_map(|stored| stored.record_at(local_now))
+                .collect(),
+            is_starting: theirs().any(|stored| stored.session.starting),
+            is_reserved: self.reservations.contains_key(&request.user),
+            pending,
+            young,
+            capacity: self.load.map(|load| load.capacity()),
+        };
+        let mut verdict = admission::decide(request, facts);
+        if verdict == Verdict::Reserve && self.reservations.len() >= MAX_RESERVATIONS {
+            verdict = Verdict::Refused(Refusal::Crowded);
+        }
+        if verdict == Verdict::Reserve {
+            self.reservations
+                .insert(request.user.clone(), now + RESERVATION_LIFE);
+            self.delta.reserved.push(request.user.clone());
+        }
+        verdict
+    }
+
+    /// Gives a reservation back; unknown users are no error.
+    pub(super) fn cancel(&mut self, user: &Username) {
+        if self.reservations.remove(user).is_some() {
+            self.delta.released.push(user.clone());
+        }
+    }
+
+    /// Ends what has come to its end, and says what has changed since the last time.
+    pub(super) fn settle(&mut self, now: Instant) -> Option<Settled> {
+        self.expire(now);
+        let counts = self.counts(now);
+        let told = (counts, self.readiness(), self.load);
+        let delta = mem::take(&mut self.delta);
+        let has_change = delta != Delta::default() || counts != self.told.0;
+        if !has_change && told == self.told {
+            return None;
+        }
+        self.told = told;
+        self.version = Version(self.version.0.saturating_add(1));
+        let change = has_change.then_some(Change {
+            version: self.version,
+            counts,
+            delta,
+        });
+        Some(Settled {
+            change,
+            state: self.node_state(now),
+        })
+    }
+
+    /// When something ends by itself next.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        let young = self.sessions.values().filter_map(|held| held.young_until);
+        young.chain(self.reservations.values().copied()).min()
+    }
+
+    pub(super) fn node_state(&self, now: Instant) -> NodeState {
+        NodeState {
+            generation: self.generation,
+            version: self.version,
+            counts: self.counts(now),
+            load: self.load,
+            readiness: self.readiness(),
+        }
+    }
+
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+        Snapshot {
+            version: self.version,
+            counts: self.counts(now),
+            sessions: self
+                .sessions
+                .values()
+                .map(|held| held.stored.session.clone())
+                .collect(),
+            reserved: self.reservations.keys().cloned().collect(),
+        }
+    }
+
+    pub(super) fn active_sessions(&self, now: Instant) -> Vec<ActiveSession> {
+        let active = self.sessions.iter().filter_map(|(id, held)| {
+            let since = held.active_since?;
+            let active = held.active_before + now.saturating_duration_since(since);
+            Some(ActiveSession {
+                id: id.clone(),
+                user: held.stored.session.user.clone(),
+                active,
+            })
+        });
+        active.collect()
+    }
+
+    /// Stopping says more than trouble, and trouble more than an operator's wish.
+    fn readiness(&self) -> Readiness {
+        if self.is_leaving {
+            return Readiness::Leaving;
+        }
+        if let Some(reason) = &self.trouble {
+            return Readiness::NotReady {
+                reason: reason.clone(),
+            };
+        }
+        match &self.drain {
+            Some(reason) => Readiness::Draining {
+                reason: reason.clone(),
+            },
+            None => Readiness::Ready,
+        }
+    }
+
+    fn counts(&self, now: Instant) -> Counts {
+        let mut counts = Counts {
+            pending: saturate(self.reservations.len()),
+            ..Counts::default()
+        };
+        for held in self.sessions.values() {
+            match held.stored.session.state {
+                SessionState::Running => counts.active += 1,
+                SessionState::Suspended => counts.suspended += 1,
+            }
+            counts.young += u32::from(held.young_until.is_some_and(|until| until > now));
+        }
+        counts
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let delta = &mut self.delta;
+        self.reservations.retain(|user, until| {
+            let holds = *until > now;
+            if !holds {
+                delta.released.push(user.clone());
+            }
+            holds
+        });
+        for held in self.sessions.values_mut() {
+            held.young_until = held.young_until.filter(|until| *until > now);
+        }
+    }
+}
+
+impl Held {
+    /// A session that was not there at the last reading.
+    fn started(stored: StoredSession, now: Instant) -> Self {
+        let runs = stored.session.state == SessionState::Running;
+        Self {
+            stored,
+            young_until: runs.then(|| now + YOUNG),
+            active_since: runs.then_some(now),
+            active_before: Duration::ZERO,
+        }
+    }
+
+    /// A session that was there before this agent: only the database knows its age.
+    fn found(stored: StoredSession, local_now: i64, now: Instant) -> Self {
+        let age = |time: Option<i64>| {
+            let seconds = u64::try_from(local_now.saturating_sub(time?)).unwrap_or(0);
+            Some(Duration::from_secs(seconds).min(MAX_AGE))
+        };
+        let since_written = age(stored.last_written);
+        let active_before = age(stored.started).unwrap_or_default();
+        let mut held = Self::started(stored, now);
+        held.young_until = held
+            .young_until
+            .and_then(|until| until.checked_sub(since_written?));
+        held.young_until = held.young_until.filter(|until| *until > now);
+        if held.active_since.is_some() {
+            held.active_before = active_before;
+        }
+        held
+    }
+
+    /// The same session as it is now.
+    fn succeeded_by(mut self, stored: StoredSession, now: Instant) -> Self {
+        match (self.stored.session.state, stored.session.state) {
+            (SessionState::Suspended, SessionState::Running) => {
+                self.young_until = Some(now + YOUNG);
+                self.active_since = Some(now);
+            }
+            (SessionState::Running, SessionState::Suspended) => {
+                self.young_until = None;
+                let since = self.active_since.take().unwrap_or(now);
+                self.active_before += now.saturating_duration_since(since);
+            }
+            (SessionState::Running, SessionState::Running)
+            | (SessionState::Suspended, SessionState::Suspended) => {}
+        }
+        self.stored = stored;
+        self
+    }
+}
+
+fn saturate(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The reason until the session database was read for the first time.
+const NOT_YET_READ: &str = "session database was not read yet";
+/// A client that has not started its session by then has given up.
+const RESERVATION_LIFE: Duration = Duration::from_secs(60);
+/// How long a session start still weighs on the server.
+const YOUNG: Duration = Duration::from_secs(30);
+/// A time stamp from long ago is a wrong one; ten years still count exactly.
+const MAX_AGE: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+/// Only a broker that goes wild holds so many places; forced requests count too.
+const MAX_RESERVATIONS: usize = 10_000;
+
+#[cfg(test)]
+mod tests;

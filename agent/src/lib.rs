@@ -1,0 +1,24 @@
+//! The agent on each X2Go server: it tells the truth about its sessions and load, and
+//! decides who may start a session here.
+//!
+//! [`inventory`] owns the state. It is fed by the session database, which is only ever
+//! read and never locked (see [`SessionDatabase`]), and by [`load`]. [`admission`] decides,
+//! as a pure function. [`service`] answers brokers and operators over gRPC, after
+//! [`authorise`] has checked their certificates. [`advertise`] gossips readiness and load.
+//! [`app`] puts the parts together.
+//!
+//! Deliberately absent: suspending and terminating sessions, and installing keys; PostgreSQL
+//! session databases; any decision about other servers; any write to x2goserver's files.
+//!
+//! [`SessionDatabase`]: inventory::SessionDatabase
+
+pub mod admission;
+pub mod advertise;
+pub mod app;
+pub mod authorise;
+pub mod cli;
+pub mod config;
+pub mod host;
+pub mod inventory;
+pub mod load;
+pub mod service;
