@@ -133,6 +133,9 @@ fn unix_time(timestamp: i64) -> UnixTime {
 #[cfg(test)]
 mod tests {
     use super::{CertificateFacts, FactsError, serial_text};
+    use crate::clock::Clock;
+    use crate::name::FarmName;
+    use crate::root::Root;
 
     #[test]
     fn bytes_that_are_no_certificate_are_refused() {
@@ -148,6 +151,20 @@ mod tests {
                 "{found:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_certificate_is_read_and_one_with_bytes_behind_it_is_not() {
+        let now = Clock::system().now();
+        let root = Root::create(&FarmName::parse("office").unwrap(), now).unwrap();
+        let mut der = root.certificate().to_vec();
+        let facts = CertificateFacts::read(&der).unwrap();
+        assert_eq!(facts.organisation.as_deref(), Some("office"));
+        assert_eq!((facts.is_ca, &facts.holder), (true, &facts.issuer));
+        assert_eq!(facts.subject(), Err(FactsError::NoSubject));
+        der.push(0);
+        let refused = CertificateFacts::read(&der).unwrap_err().to_string();
+        assert_eq!(refused, "it is not an X.509 certificate: 1 bytes follow it");
     }
 
     #[test]

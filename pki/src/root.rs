@@ -162,3 +162,36 @@ pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const ROOT_LIFE: Duration = Duration::from_secs(20 * 365 * DAY.as_secs());
 /// New certificates are valid a minute earlier, for members whose clock is behind.
 const BACK_DATING: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use rustls_pki_types::UnixTime;
+
+    use super::{SignError, date, new_serial};
+
+    #[test]
+    fn serials_are_positive_of_one_length_and_never_the_same() {
+        let mut seen = HashSet::new();
+        for _ in 0..500 {
+            let serial = new_serial().unwrap().to_bytes();
+            assert_eq!(serial.len(), 16);
+            // RFC 5280, 4.1.2.2: positive; and no leading zero that readers would drop.
+            assert!((0x40..0x80).contains(&serial[0]), "{serial:x?}");
+            assert!(seen.insert(serial));
+        }
+    }
+
+    #[test]
+    fn a_date_that_no_certificate_can_hold_is_an_error() {
+        for seconds in [u64::MAX, 1 << 50] {
+            let refused = date(UnixTime::since_unix_epoch(Duration::from_secs(seconds)));
+            assert!(
+                matches!(refused, Err(SignError::Date { .. })),
+                "{refused:?}"
+            );
+        }
+    }
+}

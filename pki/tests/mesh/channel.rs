@@ -233,8 +233,8 @@ async fn a_channel_connects_again_with_the_identity_of_that_moment() {
 }
 
 #[tokio::test]
-async fn a_connection_that_falls_silent_is_noticed_by_its_keepalive() {
-    use tokio::io::copy_bidirectional;
+async fn a_connection_that_falls_silent_is_given_up_without_any_call() {
+    use tokio::io::{AsyncReadExt, copy_bidirectional};
     let farm = Farm::new("office");
     let server = Grpc::start(farm.member(Role::Agent, "web1")).await;
     let client = farm.member(Role::Broker, "replica");
@@ -251,7 +251,8 @@ async fn a_connection_that_falls_silent_is_noticed_by_its_keepalive() {
             () = is_cut.cancelled() => {}
             ended = copy_bidirectional(&mut near, &mut far) => { ended.unwrap(); }
         }
-        std::future::pending::<()>().await;
+        // From here on, what is sent is lost, until the other end gives up.
+        near.read_to_end(&mut Vec::new()).await.unwrap();
     });
     let keepalive = Duration::from_millis(100);
     let limits = ChannelLimits {
@@ -262,10 +263,6 @@ async fn a_connection_that_falls_silent_is_noticed_by_its_keepalive() {
     let mut channel = pki::mesh_channel(address, node(Role::Agent, "web1"), client, limits);
     who_am_i(&mut channel).await.unwrap();
     cut.cancel();
-    let error = who_am_i(&mut channel).await.unwrap_err();
-    assert!(
-        full_text(&error).contains("keep-alive timed out"),
-        "{}",
-        full_text(&error)
-    );
+    let given_up = within("the connection is still open", tasks.join_next()).await;
+    given_up.unwrap().unwrap();
 }

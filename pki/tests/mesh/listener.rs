@@ -209,6 +209,26 @@ async fn a_storm_of_members_is_served_to_the_last_with_few_handshakes_at_once() 
 }
 
 #[tokio::test]
+async fn finished_handshakes_good_or_bad_give_their_place_back() {
+    let farm = Farm::new("office");
+    let limits = ListenerLimits {
+        unfinished: 4,
+        handshakes: 2,
+        ..ListenerLimits::default()
+    };
+    let echo = Echo::start_with(farm.member(Role::Broker, "srv"), limits).await;
+    let good = farm.member(Role::Agent, "good");
+    let mut open = Vec::new();
+    for _ in 0..10 {
+        let mut tcp = TcpStream::connect(echo.address).await.unwrap();
+        tcp.write_all(b"no TLS").await.unwrap();
+        tcp.shutdown().await.unwrap();
+        reads_until_closed(&mut tcp).await;
+        open.push(Talk::begin(echo.address, &anybody(), &good).await.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn more_connections_than_allowed_are_closed_until_one_ends() {
     let logs = Logs::capture();
     let farm = Farm::new("office");
