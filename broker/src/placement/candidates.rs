@@ -27,6 +27,24 @@ impl PlacementKey {
         Self(bytes)
     }
 
+    /// The host that this user gets of hosts that nothing is known of: the same one on
+    /// every replica and at every try.
+    #[must_use]
+    pub fn pick<'h>(
+        &self,
+        user: &Username,
+        hosts: impl IntoIterator<Item = &'h str>,
+    ) -> Option<usize> {
+        let rendezvous = self.rendezvous(user);
+        let draw = |host: &str| {
+            let mut hasher = rendezvous.hasher;
+            hasher.write(host.as_bytes());
+            hasher.finish()
+        };
+        let draws = hosts.into_iter().map(draw).enumerate();
+        draws.min_by_key(|&(_, draw)| draw).map(|(idx, _)| idx)
+    }
+
     /// The rendezvous of this user with the servers.
     pub(super) fn rendezvous(&self, user: &Username) -> Rendezvous {
         let mut hasher = SipHasher24::new_with_key(&self.0);
@@ -53,11 +71,22 @@ impl Rendezvous {
     /// The distance of a server; the nearest are the candidates. Exponentially
     /// distributed over users, with a rate of the server's capacity.
     pub(super) fn distance(&self, node: &NodeId, load: Option<&Load>) -> f64 {
+        distance(self.fraction(node), capacity(load))
+    }
+
+    fn fraction(&self, node: &NodeId) -> f64 {
         let mut hasher = self.hasher;
         hasher.write(node.as_str().as_bytes());
-        let capacity = load.map_or(1.0, Load::capacity);
-        -(1.0 - unit(hasher.finish())).ln() / capacity
+        unit(hasher.finish())
     }
+}
+
+fn distance(fraction: f64, capacity: f64) -> f64 {
+    -(1.0 - fraction).ln() / capacity
+}
+
+fn capacity(load: Option<&Load>) -> f64 {
+    load.map_or(1.0, Load::capacity)
 }
 
 /// A server by its place in the caller's list, with its distance.
@@ -73,15 +102,15 @@ pub(super) fn nearest<'s>(
     eligible: impl Iterator<Item = (usize, &'s Server<'s>)>,
 ) -> Vec<Near> {
     let mut nearest: Vec<(Near, &NodeId)> = Vec::with_capacity(MAX_CANDIDATES + 1);
+    let mut farthest = f64::INFINITY;
     for (server_idx, server) in eligible {
-        let distance = rendezvous.distance(server.node, server.state.load.as_ref());
-        if nearest.len() == MAX_CANDIDATES
-            && nearest
-                .last()
-                .is_some_and(|(last, _)| last.distance < distance)
-        {
+        let fraction = rendezvous.fraction(server.node);
+        let capacity = capacity(server.state.load.as_ref());
+        // Since -ln(1 - x) >= x, most servers are known to be too far without a logarithm.
+        if fraction / capacity > farthest {
             continue;
         }
+        let distance = distance(fraction, capacity);
         let place = nearest.partition_point(|(near, node)| {
             (near.distance.total_cmp(&distance))
                 .then_with(|| (*node).cmp(server.node))
@@ -93,6 +122,11 @@ pub(super) fn nearest<'s>(
         };
         nearest.insert(place, (near, server.node));
         nearest.truncate(MAX_CANDIDATES);
+        if nearest.len() == MAX_CANDIDATES {
+            farthest = nearest
+                .last()
+                .map_or(f64::INFINITY, |(last, _)| last.distance);
+        }
     }
     nearest.into_iter().map(|(near, _)| near).collect()
 }
@@ -231,5 +265,20 @@ mod tests {
                 assert_eq!(kept, after[..MAX_CANDIDATES - 1].iter().collect::<Vec<_>>());
             }
         }
+    }
+
+    #[test]
+    fn a_user_gets_the_same_unknown_host_wherever_it_stands_in_the_list() {
+        let hosts = ["a.example", "b.example", "c.example"];
+        let turned = ["c.example", "a.example", "b.example"];
+        let mut found = std::collections::BTreeSet::new();
+        for i in 0..50 {
+            let name = user(&format!("u{i}"));
+            let host = KEY.pick(&name, hosts).map(|idx| hosts[idx]);
+            assert_eq!(host, KEY.pick(&name, turned).map(|idx| turned[idx]));
+            found.extend(host);
+        }
+        assert_eq!(found.len(), 3);
+        assert_eq!(KEY.pick(&user("alice"), []), None);
     }
 }

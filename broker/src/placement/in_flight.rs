@@ -2,8 +2,9 @@
 //!
 //! A new session shows in the gossip of its server only seconds after the log-in. What
 //! was placed meanwhile must be counted, or every log-in in between goes to the same
-//! server. A record lives until the server's own state contains the reservation, so that
-//! nothing is counted twice.
+//! server. A record counts until the server's own state contains the reservation, so
+//! that nothing is counted twice. It stays for 60 s all the same: a user who asks again,
+//! here or at another replica, belongs where their place is held.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -26,11 +27,11 @@ pub struct Record {
     pub placed_at: Duration,
 }
 
-/// All records of placements that are not visible yet, own ones and those of other
-/// replicas.
+/// The placements of the last 60 s, own ones and those of other replicas.
 #[derive(Clone, Debug, Default)]
 pub struct InFlight {
     records: BTreeMap<Place, Record>,
+    /// Only those that still count.
     by_node: HashMap<NodeId, BTreeSet<Place>>,
     by_user: HashMap<Username, BTreeSet<Place>>,
     n_added: u64,
@@ -77,24 +78,23 @@ impl InFlight {
         }
     }
 
-    /// Drops what this state of the server contains, and all of other generations of it:
-    /// its agent has started anew and has forgotten its reservations.
+    /// No longer counts what this state of the server contains, and nothing of other
+    /// generations of it: its agent has started anew and has forgotten its reservations.
     pub fn settle(&mut self, node: &NodeId, generation: Generation, version: Version) {
-        let Some(places) = self.by_node.get(node) else {
+        let Some(places) = self.by_node.get_mut(node) else {
             return;
         };
-        let settled = |place: &&Place| {
-            self.records.get(place).is_none_or(|record| {
-                record.generation != generation || record.visible_version <= version
+        places.retain(|place| {
+            self.records.get(place).is_some_and(|record| {
+                record.generation == generation && record.visible_version > version
             })
-        };
-        let settled: Vec<Place> = places.iter().filter(settled).copied().collect();
-        for place in settled {
-            self.remove(place);
+        });
+        if places.is_empty() {
+            self.by_node.remove(node);
         }
     }
 
-    /// Drops what has not become a session in 60 s. To be called before reading.
+    /// Drops what is 60 s old. To be called before reading.
     pub fn expire(&mut self, now: Duration) {
         while let Some((place, record)) = self.records.first_key_value() {
             if record.placed_at.saturating_add(Self::LIFETIME) > now {
@@ -118,7 +118,7 @@ impl InFlight {
         places.rev().filter_map(|place| self.records.get(place))
     }
 
-    /// How many records there are.
+    /// How many records there are, counted or not.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_dropped_once_the_servers_state_contains_it() {
+    fn a_record_counts_until_the_servers_state_contains_it() {
         let mut in_flight = holding(&[record("alice", "s1", 5, 1), record("bob", "s1", 6, 1)]);
         let s1 = node("s1");
         in_flight.settle(&node("s2"), Generation(1), Version(9));
@@ -218,9 +218,17 @@ mod tests {
         assert_eq!(in_flight.count(&s1), 2);
         in_flight.settle(&s1, Generation(1), Version(5));
         assert_eq!(in_flight.count(&s1), 1);
-        assert_eq!(nodes_of(&in_flight, "alice"), [""; 0]);
         in_flight.settle(&s1, Generation(1), Version(100));
-        assert!(in_flight.is_empty());
+        assert_eq!(in_flight.count(&s1), 0);
+    }
+
+    #[test]
+    fn a_user_is_still_known_when_their_record_no_longer_counts() {
+        let mut in_flight = holding(&[record("alice", "s1", 5, 1)]);
+        in_flight.settle(&node("s1"), Generation(1), Version(5));
+        assert_eq!(nodes_of(&in_flight, "alice"), ["s1"]);
+        in_flight.expire(Duration::from_secs(61));
+        assert_eq!(nodes_of(&in_flight, "alice"), [""; 0]);
     }
 
     #[test]
@@ -228,7 +236,7 @@ mod tests {
         for generation in [0, 2] {
             let mut in_flight = holding(&[record("alice", "s1", 5, 1)]);
             in_flight.settle(&node("s1"), Generation(generation), Version(1));
-            assert!(in_flight.is_empty(), "{generation}");
+            assert_eq!(in_flight.count(&node("s1")), 0, "{generation}");
         }
     }
 
@@ -270,7 +278,7 @@ mod tests {
         #[test]
         fn it_behaves_like_a_plain_list(ops in vec((0u8..4, 0u8..4, 0u8..3, 0u64..6, 0u64..2), 0..60)) {
             let mut in_flight = InFlight::default();
-            let mut plain: Vec<Record> = Vec::new();
+            let mut plain: Vec<(Record, bool)> = Vec::new();
             for (now, (op, who, at, version, generation)) in ops.into_iter().enumerate() {
                 let now = Duration::from_secs(now as u64 * 5);
                 let (who, at) = (user(&format!("u{who}")), node(&format!("s{at}")));
@@ -278,25 +286,27 @@ mod tests {
                 match op {
                     0 | 1 => {
                         let record = Record { user: who.clone(), node: at.clone(), generation, visible_version: version, placed_at: now };
-                        plain.retain(|r| !(r.user == who && r.node == at));
-                        plain.push(record.clone());
+                        plain.retain(|(r, _)| !(r.user == who && r.node == at));
+                        plain.push((record.clone(), true));
                         in_flight.add(record);
                     }
                     2 => {
-                        plain.retain(|r| r.node != at || (r.generation == generation && r.visible_version > version));
+                        for (r, counts) in plain.iter_mut().filter(|(r, _)| r.node == at) {
+                            *counts &= r.generation == generation && r.visible_version > version;
+                        }
                         in_flight.settle(&at, generation, version);
                     }
                     _ => {
-                        plain.retain(|r| r.placed_at + InFlight::LIFETIME > now);
+                        plain.retain(|(r, _)| r.placed_at + InFlight::LIFETIME > now);
                         in_flight.expire(now);
                     }
                 }
                 prop_assert_eq!(in_flight.len(), plain.len());
                 for name in ["s0", "s1", "s2"] {
-                    let expected = plain.iter().filter(|r| r.node == node(name)).count();
+                    let expected = plain.iter().filter(|(r, counts)| *counts && r.node == node(name)).count();
                     prop_assert_eq!(in_flight.count(&node(name)) as usize, expected);
                 }
-                let expected: Vec<&Record> = plain.iter().rev().filter(|r| r.user == who).collect();
+                let expected: Vec<&Record> = plain.iter().rev().map(|(r, _)| r).filter(|r| r.user == who).collect();
                 prop_assert_eq!(in_flight.of_user(&who).collect::<Vec<_>>(), expected);
             }
         }

@@ -1,1 +1,145 @@
+use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
+use super::{FormError, MAX_BODY_BYTES, Request, Task};
+use crate::frontend::golden;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Reads a form from a body alone.
+fn parse(body: &str) -> Request {
+    Request::parse("", FORM, body.as_bytes()).expect(body)
+}
+
+/// Reads the request of a recorded case.
+fn recorded(case: &str) -> Result<Request, FormError> {
+    let (head, body) = golden::message(case, "request.http");
+    Request::parse("", golden::header(&head, "content-type"), &body)
+}
+
+/// Everything of a request, to compare.
+fn fields(request: &Request) -> (Task, &str, &str, &str, &str, &str) {
+    (
+        request.task,
+        &request.user,
+        request.password.expose(),
+        &request.login,
+        &request.sid,
+        request.authid.expose(),
+    )
+}
+
+#[test]
+fn requests_of_x2goclient_are_read() {
+    let list = parse("task=listsessions&user=alice&password=pw-alice&authid=");
+    let expected = (Task::ListSessions, "alice", "pw-alice", "alice", "", "");
+    assert_eq!(fields(&list), expected);
+    let select =
+        parse("task=selectsession&sid=farm&user=alice&password=p%20w%2B&authid=a-1&login=bob");
+    let expected = (Task::SelectSession, "alice", "p w+", "bob", "farm", "a-1");
+    assert_eq!(fields(&select), expected);
+}
+
+#[test]
+fn recorded_requests_are_read_as_the_original_reads_them() {
+    let test = Task::TestConnection;
+    let cases = [
+        ("plain-repeated-keys", test, "alice", "pw-alice"),
+        ("plain-repeated-keys-first", test, "bob", "pw-alice"),
+        ("plain-percent-bad", test, "alice%zz", "%"),
+        ("plain-ctype-charset", test, "alice", "pw-alice"),
+        ("plain-many-fields", test, "alice", "pw-alice"),
+        ("plain-user-case", test, "ALICE", "pw-alice"),
+        ("plain-missing-password", Task::ListSessions, "alice", ""),
+        ("plain-empty-body", Task::Other, "", ""),
+        ("plain-testcon-nocreds", test, "", ""),
+        ("plain-no-task", Task::Other, "alice", "pw-alice"),
+        ("plain-unknown-task", Task::Other, "alice", "pw-alice"),
+        ("plain-clientevent", Task::ClientEvent, "alice", "pw-alice"),
+    ];
+    for (case, task, user, password) in cases {
+        let request = recorded(case).expect(case);
+        let read = (
+            request.task,
+            request.user.as_str(),
+            request.password.expose(),
+        );
+        assert_eq!(read, (task, user, password), "{case}");
+    }
+    let not_utf8 = FormError::NotUtf8 { field: "user" };
+    assert_eq!(recorded("plain-invalid-utf8").unwrap_err(), not_utf8);
+    let multipart = recorded("plain-multipart").unwrap_err();
+    assert_eq!(multipart, FormError::Multipart);
+}
+
+#[test]
+fn the_last_value_counts_and_the_body_comes_after_the_query() {
+    let body = b"user=body&user=last";
+    let request = Request::parse("user=query&sid=farm", FORM, body).unwrap();
+    assert_eq!(
+        (request.user.as_str(), request.sid.as_str()),
+        ("last", "farm")
+    );
+    let request = Request::parse("user=query&user=bob", FORM, b"").unwrap();
+    assert_eq!(request.user, "bob");
+}
+
+#[test]
+fn any_content_type_but_multipart_is_a_form() {
+    for content_type in ["", FORM, "text/plain", "application/json", "x"] {
+        let request = Request::parse("", content_type, b"user=alice").unwrap();
+        assert_eq!(request.user, "alice", "{content_type}");
+    }
+    let request = Request::parse("", "application/json", b"{\"user\":\"alice\"}").unwrap();
+    assert_eq!(request.user, "");
+    for content_type in ["multipart/form-data; boundary=B", " Multipart/Form-Data"] {
+        let error = Request::parse("", content_type, b"user=alice").unwrap_err();
+        assert_eq!(error, FormError::Multipart);
+    }
+}
+
+#[test]
+fn white_space_and_control_characters_are_cleaned() {
+    let request = parse("user=%20+alice%09&password=%20p%00w%0a&sid=a%0ab%1f&login=%0b");
+    assert_eq!(request.user, "alice");
+    assert_eq!(request.password.expose(), " p w\n");
+    assert_eq!(request.sid, "a\nb");
+    assert_eq!(request.login, "alice");
+}
+
+#[test]
+fn fields_that_nobody_reads_may_hold_anything() {
+    let request = parse("x=%ff&user=alice&&=&%ff=1&y");
+    assert_eq!(request.user, "alice");
+}
+
+#[test]
+fn names_of_fields_are_decoded_and_exact() {
+    assert_eq!(parse("%75ser=alice").user, "alice");
+    assert_eq!(parse("User=alice").user, "");
+}
+
+#[test]
+fn bodies_are_bounded_and_secrets_do_not_show() {
+    let body = vec![b'x'; MAX_BODY_BYTES + 1];
+    let error = Request::parse("", FORM, &body).unwrap_err();
+    assert_eq!(error, FormError::TooLarge);
+    let request = parse("user=alice&password=hidden-1&authid=hidden-2");
+    assert!(!format!("{request:?}").contains("hidden"), "{request:?}");
+}
+
+proptest! {
+    #[test]
+    fn no_form_panics(body in proptest::collection::vec(0u8.., 0..200), odd in "([&=%+]|user|%[0-9a-f]{2}){0,40}") {
+        let _ = Request::parse(&odd, "", &body);
+        if let Ok(request) = Request::parse("", "", odd.as_bytes()) {
+            prop_assert!(!request.user.contains('\0'));
+            prop_assert_eq!(request.user.trim(), &request.user);
+        }
+    }
+
+    #[test]
+    fn what_a_client_encodes_comes_back(password in "\\PC{0,40}") {
+        let encoded: String = password.bytes().map(|b| format!("%{b:02X}")).collect();
+        prop_assert_eq!(parse(&format!("password={encoded}")).password.expose(), password);
+    }
+}

@@ -1,0 +1,347 @@
+//! Puts a replica together, runs its parts, and stops them in order.
+//!
+//! A part that ends early stops the process with an error: systemd starts it again, and
+//! the clients' next address works meanwhile. Stopping goes from the outside in: no new
+//! requests, running ones end, the farm is told, gossip stops.
+
+mod parts;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gossip::{
+    Cluster, ClusterConfig, ClusterError, ClusterHandle, GenerationError, Generations,
+    MtlsTransport, Settings, TransportLimits, next_generation,
+};
+use pki::{
+    Clock, HttpsConfigError, IdentityError, IdentityWatch, ListenerLimits, MeshListener, Reloader,
+    Role,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tracing::{error, info, warn};
+
+use crate::config::{Config, GossipTiming, MeshConfig};
+use crate::frontend::https::{BindError, Frontend, HttpListener, Places, router};
+use crate::placement::PlacementKey;
+use crate::reload::ProfilesReloader;
+use crate::task::select_session::Placing;
+use crate::view::feed::Feed;
+use parts::Parts;
+
+/// Why a replica can't start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// No certificate that can be used.
+    #[error("the certificate of this replica can't be used")]
+    Identity(#[source] Box<IdentityError>),
+    /// The certificate is somebody else's.
+    #[error(
+        "the certificate in {dir} is for {found}, but this replica is broker/{wanted}; \
+         issue one with: x2gobroker-ca issue --role broker --node {wanted}"
+    )]
+    WrongIdentity {
+        /// Where it lies.
+        dir: PathBuf,
+        /// Role and node in it.
+        found: String,
+        /// The node in the configuration.
+        wanted: String,
+    },
+    /// The state directory can't be used.
+    #[error("the generation can't be kept in {dir}")]
+    Generation {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: GenerationError,
+    },
+    /// The mesh port is taken, say.
+    #[error("members can't connect")]
+    MeshBind(#[source] pki::BindError),
+    /// Members could not be told where to find this replica.
+    #[error(
+        "members can't be told where to find this replica: it listens on {listen}, and no \
+         address of this host leads to them; set [mesh] advertise = ADDRESS:PORT"
+    )]
+    NoAdvertise {
+        /// Where it listens.
+        listen: SocketAddr,
+    },
+    /// Gossip can't be set up.
+    #[error("gossip can't be set up")]
+    Cluster(#[source] ClusterError),
+    /// A client port is taken, say.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Certificate or key for HTTPS.
+    #[error("HTTPS can't be served")]
+    Https(#[source] HttpsConfigError),
+    /// Signals can't be waited for.
+    #[error("signals can't be waited for")]
+    Signals(#[source] io::Error),
+    /// Something that should run for ever ended.
+    #[error("{part} ended early; the process stops so that it is started afresh")]
+    PartEnded {
+        /// What.
+        part: &'static str,
+    },
+}
+
+/// Runs a replica until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it can't start, or one of its parts ended early.
+pub async fn run(config: Config) -> Result<(), AppError> {
+    let clock = Clock::system();
+    let (reloader, identity) = open_identity(&config.mesh, &clock)?;
+    let mesh = bind_mesh(&config.mesh, &identity).await?;
+    let advertise = advertise_address(&config.mesh, mesh.local_addr())?;
+    let dir = config.mesh.state_directory.clone();
+    let generation = next_generation(&dir, &clock).map_err(|source| AppError::Generation {
+        dir: dir.clone(),
+        source,
+    })?;
+    let (transport, gossip_service) =
+        MtlsTransport::new(identity.clone(), TransportLimits::default());
+    let settings = match config.mesh.gossip {
+        GossipTiming::Lan => Settings::lan(),
+        GossipTiming::Local => Settings::local(),
+    };
+    let round = settings.interval;
+    let cluster_config = ClusterConfig {
+        farm: identity.borrow().subject().farm.to_string(),
+        node: config.mesh.node.clone(),
+        role: Role::Broker,
+        generation,
+        advertise,
+        seeds: config.mesh.seeds.iter().map(ToString::to_string).collect(),
+        settings,
+    };
+    let (cluster, handle) =
+        Cluster::build(cluster_config, transport, Generations::stored(&dir, clock))
+            .map_err(AppError::Cluster)?;
+    introduce(&handle);
+    let (feed, feed_handle) = Feed::new(handle.members(), identity.clone());
+    let (profiles_reloader, profiles) = ProfilesReloader::open(&config.inifile.session_profiles);
+    let key = PlacementKey::new(identity.borrow().derive_key("x2gobroker placement"));
+    let frontend = Frontend {
+        auth: config.auth.clone(),
+        frontends: config.frontends.clone(),
+        inifile: config.inifile.clone(),
+        request_timeout: config.limits.request_timeout,
+        profiles,
+        placing: Placing {
+            feed: feed_handle,
+            key,
+            round,
+        },
+    };
+    let listeners = bind_clients(&config).await?;
+    let mut signals = Signals::new().map_err(AppError::Signals)?;
+
+    let serving = CancellationToken::new();
+    let running = CancellationToken::new();
+    let mut parts = Parts::default();
+    let stop = running.clone();
+    parts.add(
+        "certificate reload",
+        async move { reloader.run(stop).await },
+    );
+    let stop = running.clone();
+    parts.add("mesh listener", async move {
+        let server = Server::builder().add_service(gossip_service.into_server());
+        let served = server.serve_with_incoming_shutdown(mesh.incoming(), stop.cancelled_owned());
+        if let Err(error) = served.await {
+            error!(error = %error, "the mesh listener failed");
+        }
+    });
+    let stop = running.clone();
+    parts.add("gossip", async move {
+        if let Err(error) = cluster.run(stop).await {
+            error!(error = &error as &dyn std::error::Error, "gossip failed");
+        }
+    });
+    parts.add("view", feed.run(running.clone()));
+    parts.add(
+        "session profiles",
+        profiles_reloader.run(signals.reloads(), running.clone()),
+    );
+    let mut clients = Parts::default();
+    for listener in listeners {
+        let (app, stop) = (router(frontend.clone()), serving.clone());
+        clients.add("client listener", listener.run(app, stop, GRACE));
+    }
+    tell_systemd(sd_notify::NotifyState::Ready);
+    info!(node = %config.mesh.node, %generation, %advertise, "replica started");
+
+    let ended = tokio::select! {
+        biased;
+        () = signals.stop() => None,
+        part = parts.first_end() => Some(part),
+        part = clients.first_end() => Some(part),
+    };
+    tell_systemd(sd_notify::NotifyState::Stopping);
+    info!("stopping");
+    serving.cancel();
+    clients.all_end(GRACE + GRACE_MARGIN).await;
+    handle.leave(LEAVE_LIMIT).await;
+    running.cancel();
+    parts.all_end(GRACE_MARGIN).await;
+    match ended {
+        None => Ok(()),
+        Some(part) => Err(AppError::PartEnded { part }),
+    }
+}
+
+fn open_identity(
+    config: &MeshConfig,
+    clock: &Clock,
+) -> Result<(Reloader, IdentityWatch), AppError> {
+    let dir: &Path = &config.identity;
+    let (reloader, identity) =
+        Reloader::open(dir, clock.clone()).map_err(|error| AppError::Identity(Box::new(error)))?;
+    let subject = identity.borrow().subject().clone();
+    if subject.role != Role::Broker || subject.node.as_str() != config.node.as_str() {
+        return Err(AppError::WrongIdentity {
+            dir: dir.to_owned(),
+            found: format!("{}/{}", subject.role, subject.node),
+            wanted: config.node.to_string(),
+        });
+    }
+    Ok((reloader, identity))
+}
+
+async fn bind_mesh(
+    config: &MeshConfig,
+    identity: &IdentityWatch,
+) -> Result<MeshListener, AppError> {
+    let address = config.listen;
+    MeshListener::bind(address, identity.clone(), ListenerLimits::default())
+        .await
+        .map_err(AppError::MeshBind)
+}
+
+/// Where members find this replica: what is configured, else where it listens, else the
+/// address from which this host would speak to its seeds.
+fn advertise_address(config: &MeshConfig, bound: SocketAddr) -> Result<SocketAddr, AppError> {
+    if let Some(advertise) = config.advertise {
+        return Ok(advertise);
+    }
+    if !bound.ip().is_unspecified() {
+        return Ok(bound);
+    }
+    let seeds = config
+        .seeds
+        .iter()
+        .map(|seed| (seed.host.clone(), seed.port));
+    let own = seeds.filter_map(|seed| source_address(&seed)).next();
+    match own {
+        Some(address) => Ok(SocketAddr::new(address, bound.port())),
+        None => Err(AppError::NoAdvertise { listen: bound }),
+    }
+}
+
+/// The local address of a route. Nothing is sent: connecting a UDP socket only looks up
+/// the route.
+fn source_address(to: &(String, u16)) -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect((to.0.as_str(), to.1)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}
+
+fn introduce(handle: &ClusterHandle) {
+    let software = env!("CARGO_PKG_VERSION").to_owned();
+    if let Err(error) = handle.advertise(proto::KEY_SOFTWARE, software) {
+        warn!(error = %error, "the software version is not advertised");
+    }
+}
+
+async fn bind_clients(config: &Config) -> Result<Vec<HttpListener>, AppError> {
+    let limits = config.limits;
+    let places = Places::new(
+        limits.max_connections as usize,
+        limits.max_connections_per_client as usize,
+    );
+    let mut listeners = Vec::new();
+    if let Some(address) = config.http.http {
+        let idle = limits.idle_timeout;
+        listeners.push(HttpListener::bind(address, None, places.clone(), idle).await?);
+    }
+    if let Some(https) = &config.http.https {
+        let tls =
+            pki::https_server_config(&https.certificate, &https.key).map_err(AppError::Https)?;
+        let idle = limits.idle_timeout;
+        listeners.push(HttpListener::bind(https.bind, Some(tls), places, idle).await?);
+    }
+    Ok(listeners)
+}
+
+fn tell_systemd(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(error = %error, "systemd could not be told");
+    }
+}
+
+/// SIGTERM and SIGINT stop; SIGHUP reads the session profiles again.
+struct Signals {
+    stop: watch::Receiver<bool>,
+    reload: watch::Receiver<()>,
+    _waiting: tokio::task::JoinSet<()>,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let (mut term, mut int) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let mut hup = signal(SignalKind::hangup())?;
+        let (stopped, stop) = watch::channel(false);
+        let (reloaded, reload) = watch::channel(());
+        let mut waiting = tokio::task::JoinSet::new();
+        waiting.spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = term.recv() => break,
+                    _ = int.recv() => break,
+                    _ = hup.recv() => {
+                        info!("reading the session profiles again");
+                        reloaded.send_replace(());
+                    }
+                }
+            }
+            stopped.send_replace(true);
+            // Keeps `reloaded` open until the process ends.
+            std::future::pending::<()>().await;
+        });
+        Ok(Self {
+            stop,
+            reload,
+            _waiting: waiting,
+        })
+    }
+
+    fn reloads(&self) -> watch::Receiver<()> {
+        self.reload.clone()
+    }
+
+    async fn stop(&mut self) {
+        // An error means that nobody waits for signals any more: stop as well.
+        let _ = self.stop.wait_for(|stop| *stop).await;
+    }
+}
+
+/// How long running requests may take to end: longer than any of them lasts.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// For what comes after, on a busy machine.
+const GRACE_MARGIN: Duration = Duration::from_secs(2);
+
+/// Telling the farm is a courtesy; its failure detector would notice as well.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);

@@ -1,0 +1,5 @@
+//! The operator's tool.
+
+fn main() -> std::process::ExitCode {
+    broker::cli::ctl::ctl()
+}

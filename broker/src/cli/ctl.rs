@@ -1,0 +1,168 @@
+//! `x2gobrokerctl`: what an operator asks of the agent of one X2Go server.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use pki::{ChannelLimits, Clock, Expect, NodeName, Role, load_identity};
+use proto::v1::agent_client::AgentClient;
+use proto::v1::{SetDrainRequest, StatusRequest, StatusResponse};
+use proto::{NodeState, Readiness, Session};
+use tonic::transport::Channel;
+
+/// Asks the agent of one X2Go server how it is, or to take no new sessions.
+#[derive(Debug, Parser)]
+#[command(name = "x2gobrokerctl", version)]
+struct Ctl {
+    /// Directory of the operator's certificate.
+    #[arg(long, value_name = "DIR", default_value = "/etc/x2go/broker/operator")]
+    identity: PathBuf,
+
+    /// The X2Go server: the name in its agent's certificate.
+    #[arg(long, value_name = "NAME")]
+    node: String,
+
+    /// Where its agent listens, if the name alone does not lead there.
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// How the server is, with its sessions.
+    Status,
+    /// Take no new sessions; running and suspended ones go on. Kept over a restart.
+    Drain {
+        /// Why, for other operators.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Take new sessions again.
+    Undrain,
+}
+
+/// Runs `x2gobrokerctl`.
+#[must_use]
+pub fn ctl() -> ExitCode {
+    let ctl = Ctl::parse();
+    super::start_log("warn");
+    super::end(run(&ctl))
+}
+
+fn run(ctl: &Ctl) -> Result<()> {
+    let runtime = super::runtime()?;
+    runtime.block_on(async {
+        let asked = tokio::time::timeout(DEADLINE, ask(ctl)).await;
+        asked.with_context(|| format!("the agent of {} did not answer", ctl.node))?
+    })
+}
+
+async fn ask(ctl: &Ctl) -> Result<()> {
+    let mut agent = connect(ctl)?;
+    match &ctl.command {
+        Command::Status => {
+            let status = agent.status(StatusRequest {}).await?.into_inner();
+            print(&describe(&status)?)
+        }
+        Command::Drain { reason } => set_drain(&mut agent, ctl, true, reason).await,
+        Command::Undrain => set_drain(&mut agent, ctl, false, "").await,
+    }
+}
+
+async fn set_drain(
+    agent: &mut AgentClient<Channel>,
+    ctl: &Ctl,
+    drain: bool,
+    reason: &str,
+) -> Result<()> {
+    let request = SetDrainRequest {
+        drain,
+        reason: reason.to_owned(),
+    };
+    let state = agent.set_drain(request).await?.into_inner().state;
+    let state = NodeState::try_from(state.context("the answer holds no state")?)?;
+    let readiness = &state.readiness;
+    if drain != matches!(readiness, Readiness::Draining { .. }) {
+        bail!("{} answered that it is {readiness}", ctl.node);
+    }
+    print(&format!("{} is {readiness}\n", ctl.node))
+}
+
+fn connect(ctl: &Ctl) -> Result<AgentClient<Channel>> {
+    let node = NodeName::parse(&ctl.node).context("--node")?;
+    let address = match &ctl.address {
+        Some(address) => resolve(address)?,
+        None => resolve(&format!("{}:{AGENT_PORT}", ctl.node))?,
+    };
+    let identity = load_identity(&ctl.identity, &Clock::system())
+        .context("the operator's certificate can't be used")?;
+    let (_publisher, identity) = pki::IdentityPublisher::new(identity);
+    let expect = Expect::Node {
+        role: Role::Agent,
+        node,
+    };
+    let channel = pki::mesh_channel(address, expect, identity, ChannelLimits::default());
+    Ok(AgentClient::new(channel))
+}
+
+fn resolve(address: &str) -> Result<SocketAddr> {
+    let mut found = address
+        .to_socket_addrs()
+        .with_context(|| format!("{address} can't be looked up; give --address HOST:PORT"))?;
+    found
+        .next()
+        .with_context(|| format!("{address} has no address"))
+}
+
+fn describe(status: &StatusResponse) -> Result<String> {
+    let state = status.state.clone().context("the answer holds no state")?;
+    let state = NodeState::try_from(state)?;
+    let counts = state.counts;
+    let mut text = format!(
+        "{}: {}\nagent {}, generation {}, version {}\n",
+        status.node, state.readiness, status.software_version, state.generation, state.version.0
+    );
+    text += &format!(
+        "{} running, {} suspended, {} young, {} on their way\n",
+        counts.active, counts.suspended, counts.young, counts.pending
+    );
+    if let Some(load) = state.load {
+        text += &format!(
+            "{} cores of {} MHz, {} of {} MB used, load {:.2} {:.2}\n",
+            load.cores, load.mhz, load.memory_used_mb, load.memory_total_mb, load.load1, load.load5
+        );
+    }
+    for session in &status.sessions {
+        let session = Session::try_from(session.clone())?;
+        let starting = if session.starting { " (starting)" } else { "" };
+        text += &format!(
+            "{} {} {}{starting}\n",
+            session.state.letter(),
+            session.user,
+            session.id
+        );
+    }
+    for user in &status.reserved_users {
+        text += &format!("- {user} (a place is held)\n");
+    }
+    Ok(text)
+}
+
+fn print(text: &str) -> Result<()> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("standard output")
+}
+
+/// Where agents listen unless they are told otherwise.
+const AGENT_PORT: u16 = 7464;
+
+/// An operator waits this long for one agent.
+const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,0 +1,32 @@
+//! The session broker: a replica that any X2Go client may ask.
+//!
+//! A replica keeps nothing that it can't rebuild in seconds. Gossip tells it which X2Go
+//! servers there are; a stream from each server's agent tells it their sessions; both
+//! make one immutable [`view::FarmView`]. A request reads the view, decides with pure
+//! functions ([`acl`], [`placement`], [`names`]), and asks the agent of the chosen server
+//! once: the agent has the last word.
+//!
+//! ```text
+//!  client ──▶ frontend ──▶ auth ──▶ task ──▶ placement      (pure)
+//!                                    │  └──▶ agents ──gRPC──▶ the chosen server's agent
+//!                                    ▼
+//!  gossip, watch streams ──▶ feed ──▶ FarmView (snapshot)
+//! ```
+//!
+//! Deliberately absent: a database, local session files, sticky routing, and any way to
+//! act on a server but through its agent.
+
+pub mod acl;
+pub mod agents;
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod frontend;
+pub mod ini;
+pub mod names;
+pub mod placement;
+pub mod profiles;
+pub mod reload;
+pub mod task;
+pub mod view;

@@ -1,0 +1,341 @@
+//! `selectsession`: on which server may this user start or resume a session?
+//!
+//! The view ranks, the agent decides: whatever the view says, the server that is handed
+//! out has confirmed it in this request. The order of asking is: the server that holds
+//! the user's session, or a place for it; then the servers that placement names, one
+//! after the other, until one takes the session.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use proto::{NodeId, NodeState, SessionRecord, Username};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::agents::{Admission, AskError, Refusal, Verdict};
+use crate::names::{ServerAddress, address_for_client};
+use crate::placement::{
+    Freshness, Placement, PlacementKey, Server, Step, UserSession, prior_server,
+};
+use crate::profiles::{ProfileHost, SessionProfile};
+use crate::view::feed::{FeedHandle, News};
+use crate::view::{FarmView, NodeView};
+
+/// What all placements of a replica have in common.
+#[derive(Clone, Debug)]
+pub struct Placing {
+    /// The view, and whom to tell what was learned.
+    pub feed: FeedHandle,
+    /// Which candidates a user has; the same on all replicas.
+    pub key: PlacementKey,
+    /// How often gossip runs: what is fresh depends on it.
+    pub round: Duration,
+}
+
+/// Where the client is to go.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// The address to hand out.
+    pub server: ServerAddress,
+    /// The sessions to resume there, the best one first; empty for a new session.
+    pub resume: Vec<SessionRecord>,
+}
+
+/// No server takes the user now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no server takes the session: {why}")]
+pub struct NoServer {
+    /// For the log; clients are told no more than that there is none.
+    pub why: String,
+}
+
+/// Finds the server for a session of `user` on `profile`. That the user may use the
+/// profile was checked before.
+///
+/// # Errors
+/// When no server takes it. Each server is asked for at most a quarter of a second, all
+/// of them together for at most [`LOGIN_LIMIT`].
+pub async fn select_session(
+    placing: &Placing,
+    profile: &SessionProfile,
+    user: &Username,
+) -> Result<Selected, NoServer> {
+    if profile.is_shadow() {
+        return first_host(profile);
+    }
+    let view = placing.feed.view();
+    let hosts = hosts_on_nodes(profile, &view);
+    if hosts.is_empty() {
+        return without_agents(placing, profile, user);
+    }
+    let mut login = Login {
+        placing,
+        view: &view,
+        profile,
+        user,
+        hosts,
+        silent: HashSet::new(),
+        until: Instant::now() + LOGIN_LIMIT,
+    };
+    if let Some(selected) = login.where_the_user_is().await {
+        return Ok(selected);
+    }
+    login.place().await
+}
+
+/// One log-in and what it has learned so far.
+struct Login<'a> {
+    placing: &'a Placing,
+    view: &'a FarmView,
+    profile: &'a SessionProfile,
+    user: &'a Username,
+    hosts: Vec<(&'a ProfileHost, &'a NodeView)>,
+    silent: HashSet<&'a NodeId>,
+    until: Instant,
+}
+
+/// What came back from one agent.
+enum Answer {
+    Taken(Selected),
+    Refused(Refusal, NodeState),
+    Silent,
+    Unavailable,
+}
+
+impl<'a> Login<'a> {
+    /// Asks the server where the user has a session or a place, if there is one.
+    async fn where_the_user_is(&mut self) -> Option<Selected> {
+        let of_user = self.view.of_user(self.user);
+        let node = |node: &NodeId| {
+            self.hosts
+                .iter()
+                .find(|(_, view)| view.node == *node && view.live)
+        };
+        let sessions: Vec<UserSession<'_>> = of_user
+            .sessions
+            .iter()
+            .filter_map(|placed| {
+                let (_, view) = node(&placed.node)?;
+                Some(UserSession {
+                    node: &view.node,
+                    state: placed.session.state,
+                    starting: placed.session.starting,
+                    live: view.followed,
+                })
+            })
+            .collect();
+        let in_flight = self
+            .view
+            .in_flight()
+            .of_user(self.user)
+            .map(|record| &record.node);
+        let held: Vec<&NodeId> = in_flight
+            .chain(&of_user.reservations)
+            .filter_map(|held| node(held).map(|(_, view)| &view.node))
+            .collect();
+        let prior = prior_server(&sessions, &held)?;
+        let (host, view) = *node(prior.node)?;
+        match self.ask(host, view, false).await {
+            Answer::Taken(selected) => {
+                self.log(&view.node, &format!("{}", prior.reason));
+                Some(selected)
+            }
+            Answer::Refused(refusal, _) => {
+                debug!(user = %self.user, node = %view.node, %refusal, "the user's server refused");
+                None
+            }
+            Answer::Silent | Answer::Unavailable => None,
+        }
+    }
+
+    /// Places a new session.
+    async fn place(&mut self) -> Result<Selected, NoServer> {
+        match self.place_among(Suspects::Excluded).await {
+            Ok(selected) => Ok(selected),
+            // Better a server that lately did not answer than none.
+            Err(none) if self.has_unasked_suspects() => {
+                debug!(user = %self.user, why = none.why, "asking suspects, as nobody else is left");
+                self.place_among(Suspects::Included).await
+            }
+            Err(none) => Err(none),
+        }
+    }
+
+    fn has_unasked_suspects(&self) -> bool {
+        let mut nodes = self.hosts.iter().map(|(_, node)| node);
+        nodes.any(|node| node.live && node.is_suspect() && !self.silent.contains(&node.node))
+    }
+
+    async fn place_among(&mut self, suspects: Suspects) -> Result<Selected, NoServer> {
+        let now = Instant::now();
+        let (hosts, servers): (Vec<(&ProfileHost, &NodeView)>, Vec<Server<'a>>) = self
+            .hosts
+            .iter()
+            .filter(|(_, node)| node.live)
+            .map(|&(host, node)| ((host, node), self.server(node, suspects, now)))
+            .unzip();
+        let ages = self.view.nodes().iter().filter(|node| node.live);
+        let ages = ages.map(|node| now.saturating_duration_since(node.refreshed_at));
+        let freshness = Freshness::new(self.placing.round, ages);
+        let averages = self.view.averages();
+        let mut placement =
+            Placement::begin(self.user, &servers, averages, self.placing.key, freshness);
+        while let Step::Ask { server_idx, forced } = placement.step() {
+            let Some(&(host, node)) = hosts.get(server_idx) else {
+                break;
+            };
+            if Instant::now() >= self.until {
+                return Err(NoServer {
+                    why: "the servers answer too slowly".to_owned(),
+                });
+            }
+            match self.ask(host, node, forced).await {
+                Answer::Taken(selected) => {
+                    let decision = placement.admitted();
+                    debug!(%decision, "placement");
+                    self.log(&node.node, &decision.why());
+                    return Ok(selected);
+                }
+                Answer::Refused(refusal, state) => {
+                    debug!(user = %self.user, node = %node.node, %refusal, "a server refused");
+                    placement.refused(&state, 0);
+                }
+                Answer::Silent => placement.timed_out(),
+                Answer::Unavailable => placement.unavailable(),
+            }
+        }
+        Err(NoServer {
+            why: placement.decision().to_string(),
+        })
+    }
+
+    fn server(&self, node: &'a NodeView, suspects: Suspects, now: Instant) -> Server<'a> {
+        let suspect = match suspects {
+            Suspects::Excluded => node.is_suspect() || self.silent.contains(&node.node),
+            Suspects::Included => self.silent.contains(&node.node),
+        };
+        Server {
+            node: &node.node,
+            state: &node.state,
+            in_flight: self.view.in_flight().count(&node.node),
+            age: now.saturating_duration_since(node.refreshed_at),
+            suspect,
+        }
+    }
+
+    /// Asks one agent and passes on what its answer says of the server.
+    async fn ask(&mut self, host: &'a ProfileHost, node: &'a NodeView, forced: bool) -> Answer {
+        let feed = &self.placing.feed;
+        let Some(link) = self.view.link(&node.node) else {
+            return Answer::Unavailable;
+        };
+        let Admission { state, verdict } =
+            match link.admit(self.user, &self.profile.id, forced).await {
+                Ok(admission) => admission,
+                Err(error) => return self.no_answer(node, &error),
+            };
+        let at = (state.generation, state.version);
+        feed.tell(News::Answered {
+            node: node.node.clone(),
+            state: state.clone(),
+        });
+        let resume = match verdict {
+            Verdict::Refused(Refusal::WrongNode) => return Answer::Unavailable,
+            Verdict::Refused(refusal) => return Answer::Refused(refusal, state),
+            Verdict::Admitted { confirmed: _ } => {
+                let (user, node) = (self.user.clone(), node.node.clone());
+                feed.tell(News::Placed { user, node, at });
+                Vec::new()
+            }
+            // An agent that offers another user's session is not believed.
+            Verdict::Resume(records) if records.iter().any(|r| r.user != *self.user) => {
+                warn!(node = %node.node, user = %self.user, "an agent offered a foreign session");
+                return Answer::Unavailable;
+            }
+            Verdict::Resume(records) => records,
+        };
+        let server = address_for_client(host, self.profile.sshport);
+        Answer::Taken(Selected { server, resume })
+    }
+
+    fn no_answer(&mut self, node: &'a NodeView, error: &AskError) -> Answer {
+        warn!(
+            user = %self.user,
+            node = %node.node,
+            error = error as &dyn std::error::Error,
+            "a server was passed over"
+        );
+        self.silent.insert(&node.node);
+        self.placing.feed.tell(News::Silent {
+            node: node.node.clone(),
+        });
+        match error {
+            AskError::Silent { .. } => Answer::Silent,
+            AskError::Unreachable { .. }
+            | AskError::Failed { .. }
+            | AskError::Misbehaved { .. } => Answer::Unavailable,
+        }
+    }
+
+    fn log(&self, node: &NodeId, why: &str) {
+        info!(user = %self.user, profile = %self.profile.id, %node, why, "session placed");
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Suspects {
+    Excluded,
+    Included,
+}
+
+/// The profile's hosts that are servers of the mesh, each server once.
+fn hosts_on_nodes<'a>(
+    profile: &'a SessionProfile,
+    view: &'a FarmView,
+) -> Vec<(&'a ProfileHost, &'a NodeView)> {
+    let mut seen = HashSet::with_capacity(profile.hosts.len());
+    let on_nodes = profile.hosts.iter().filter_map(|host| {
+        let node = view.node(view.hosts().resolve(host)?)?;
+        Some((host, &**node))
+    });
+    on_nodes
+        .filter(|(_, node)| seen.insert(&node.node))
+        .collect()
+}
+
+/// A shadow session is joined on the first host, as the original does.
+fn first_host(profile: &SessionProfile) -> Result<Selected, NoServer> {
+    let host = profile.hosts.first();
+    let host = host.ok_or_else(|| NoServer {
+        why: "the profile has no host".to_owned(),
+    })?;
+    Ok(Selected {
+        server: address_for_client(host, profile.sshport),
+        resume: Vec::new(),
+    })
+}
+
+/// None of the profile's hosts has an agent: one is handed out unasked, as the original
+/// does without agents. The same one for the same user, so that a retry finds it again.
+fn without_agents(
+    placing: &Placing,
+    profile: &SessionProfile,
+    user: &Username,
+) -> Result<Selected, NoServer> {
+    let host = placing
+        .key
+        .pick(user, profile.hosts.iter().map(|host| host.name.as_str()));
+    let host = host.and_then(|idx| profile.hosts.get(idx));
+    let host = host.ok_or_else(|| NoServer {
+        why: "the profile has no host".to_owned(),
+    })?;
+    info!(%user, profile = %profile.id, host = host.name, "no host of the profile has an agent");
+    Ok(Selected {
+        server: address_for_client(host, profile.sshport),
+        resume: Vec::new(),
+    })
+}
+
+/// X2Go Client waits much longer, but its user does not: after this a "no server" is the
+/// better answer.
+pub const LOGIN_LIMIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,125 @@
+//! What a replica knows of the farm at one moment.
+//!
+//! A [`FarmView`] is an immutable snapshot: requests read it without waiting for anybody,
+//! and each of them decides on one consistent picture. The feed is its only writer; it
+//! publishes a new snapshot after each change. Parts that did not change are shared
+//! between snapshots, so a change costs what it touches, not the size of the farm.
+
+pub mod feed;
+mod links;
+mod sessions;
+mod state;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use proto::{HostNames, NodeId, NodeState, Session, Username};
+use tokio::time::Instant;
+
+pub use self::sessions::UserSessions;
+use crate::agents::AgentLink;
+use crate::names::HostIndex;
+use crate::placement::{Averages, InFlight};
+use sessions::SessionIndex;
+
+/// One server, as this replica knows it.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    /// Its name.
+    pub node: NodeId,
+    /// Where its agent listens.
+    pub address: SocketAddr,
+    /// The newest state that its agent told, by whatever way.
+    pub state: NodeState,
+    /// When something newer was last heard of it.
+    pub refreshed_at: Instant,
+    /// Whether the failure detector holds it for alive.
+    pub live: bool,
+    /// Whether its sessions are followed at this moment. If not, what the view shows of
+    /// them is stale.
+    pub followed: bool,
+    /// Set when it did not answer: log-ins pass it over until then, and on until it is
+    /// heard of again.
+    pub suspect_until: Option<Instant>,
+}
+
+impl NodeView {
+    /// Whether it failed to answer and has not been heard of since.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.suspect_until.is_some()
+    }
+}
+
+/// The farm at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct FarmView {
+    nodes: Vec<Arc<NodeView>>,
+    index: Arc<HashMap<NodeId, usize>>,
+    names: Arc<HashMap<NodeId, HostNames>>,
+    hosts: Arc<HostIndex>,
+    links: Arc<HashMap<NodeId, AgentLink>>,
+    sessions: SessionIndex,
+    in_flight: Arc<InFlight>,
+    averages: Averages,
+}
+
+impl FarmView {
+    /// All servers, by name.
+    #[must_use]
+    pub fn nodes(&self) -> &[Arc<NodeView>] {
+        &self.nodes
+    }
+
+    /// One server.
+    #[must_use]
+    pub fn node(&self, node: &NodeId) -> Option<&Arc<NodeView>> {
+        self.nodes.get(*self.index.get(node)?)
+    }
+
+    /// The way to one server's agent, while it is alive.
+    #[must_use]
+    pub fn link(&self, node: &NodeId) -> Option<&AgentLink> {
+        self.links.get(node)
+    }
+
+    /// Which host name means which server.
+    #[must_use]
+    pub fn hosts(&self) -> &HostIndex {
+        &self.hosts
+    }
+
+    /// The sessions and reservations of one user, on all servers.
+    #[must_use]
+    pub fn of_user(&self, user: &Username) -> &UserSessions {
+        self.sessions.of_user(user)
+    }
+
+    /// Placements of this replica that no server has shown yet.
+    #[must_use]
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// What a session costs on average, as observed.
+    #[must_use]
+    pub fn averages(&self) -> Averages {
+        self.averages
+    }
+
+    /// How many sessions are known.
+    #[must_use]
+    pub fn n_sessions(&self) -> usize {
+        self.sessions.n_sessions()
+    }
+}
+
+/// A session and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedSession {
+    /// Its server.
+    pub node: NodeId,
+    /// The session.
+    pub session: Session,
+}

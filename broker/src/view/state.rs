@@ -1,0 +1,409 @@
+//! How news change the view: a function of the view and the news, without I/O.
+//!
+//! Three sources speak of one server. Gossip says that it lives and how loaded it is;
+//! its own watch stream says what sessions and reservations it has; its answers to
+//! log-ins say both. Each carries the agent's generation and version, and the newest
+//! wins, part by part: a watch event may be newer than the load that gossip brings.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gossip::{Member, Members};
+use pki::Role;
+use proto::{Generation, NodeId, NodeState, Readiness, SessionId, Username, Version};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::links::{WatchUpdate, What};
+use super::{FarmView, NodeView};
+use crate::agents::AgentLink;
+use crate::names::HostIndex;
+use crate::placement::Record;
+
+/// The view, and what only its writer needs to change it.
+#[derive(Debug)]
+pub(super) struct FarmState {
+    view: FarmView,
+    nodes: HashMap<NodeId, NodeBook>,
+    started: Instant,
+    averaged_at: Instant,
+}
+
+/// What is known of one server beside the view: enough to undo it.
+#[derive(Debug, Default)]
+struct NodeBook {
+    sessions: HashMap<SessionId, Username>,
+    reserved: HashSet<Username>,
+    load_version: (Generation, Version),
+    gossiped_readiness: Option<Readiness>,
+}
+
+/// Which servers came, moved or went: their links must follow.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Membership {
+    pub(super) to_link: Vec<(NodeId, SocketAddr)>,
+    pub(super) to_unlink: Vec<NodeId>,
+}
+
+impl FarmState {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            view: FarmView::default(),
+            nodes: HashMap::new(),
+            started: now,
+            averaged_at: now,
+        }
+    }
+
+    pub(super) fn view(&self) -> &FarmView {
+        &self.view
+    }
+
+    pub(super) fn set_links(&mut self, links: HashMap<NodeId, AgentLink>) {
+        self.view.links = Arc::new(links);
+    }
+
+    /// Takes over who is in the farm, and the load that they tell.
+    pub(super) fn members(&mut self, members: &Members, now: Instant) -> Membership {
+        let mut changes = Membership::default();
+        let mut seen = HashSet::new();
+        let mut names_changed = false;
+        for member in members.iter().filter(|member| member.role == Role::Agent) {
+            seen.insert(member.node.clone());
+            names_changed |= self.member(member, now, &mut changes);
+        }
+        let gone: Vec<NodeId> = self
+            .nodes
+            .keys()
+            .filter(|node| !seen.contains(*node))
+            .cloned()
+            .collect();
+        for node in gone {
+            info!(%node, "member left");
+            self.forget_sessions(&node);
+            self.nodes.remove(&node);
+            self.view.nodes.retain(|view| view.node != node);
+            changes.to_unlink.push(node);
+            names_changed = true;
+        }
+        if names_changed {
+            self.reindex(members);
+        }
+        changes
+    }
+
+    /// Takes over one member; tells whether the names of the farm changed.
+    fn member(&mut self, member: &Member, now: Instant, changes: &mut Membership) -> bool {
+        let Some(known) = self.view.node(&member.node).cloned() else {
+            // A server counts from the moment that it is seen alive and has told its state.
+            let Some(state) = member.advert.state.clone().filter(|_| member.live) else {
+                return false;
+            };
+            self.add(member, state, now);
+            changes.to_link.push((member.node.clone(), member.address));
+            return true;
+        };
+        let mut next = NodeView::clone(&known);
+        if known.live && !member.live {
+            info!(node = %member.node, "member left");
+            self.forget_sessions(&member.node);
+            changes.to_unlink.push(member.node.clone());
+            next.followed = false;
+        }
+        if !known.live && member.live {
+            info!(node = %member.node, "member joined");
+            changes.to_link.push((member.node.clone(), member.address));
+        } else if member.live && known.address != member.address {
+            changes.to_link.push((member.node.clone(), member.address));
+        }
+        next.live = member.live;
+        next.address = member.address;
+        self.replace(next);
+        if let Some(state) = &member.advert.state {
+            self.gossiped(&member.node, state, now);
+        }
+        let names_changed = self.view.names.get(&member.node) != Some(&member.advert.names);
+        names_changed && member.live
+    }
+
+    fn add(&mut self, member: &Member, state: NodeState, now: Instant) {
+        info!(node = %member.node, address = %member.address, "member joined");
+        let book = NodeBook {
+            load_version: (state.generation, state.version),
+            gossiped_readiness: Some(state.readiness.clone()),
+            ..NodeBook::default()
+        };
+        self.nodes.insert(member.node.clone(), book);
+        let node = NodeView {
+            node: member.node.clone(),
+            address: member.address,
+            state,
+            refreshed_at: now,
+            live: true,
+            followed: false,
+            suspect_until: None,
+        };
+        let place = self
+            .view
+            .nodes
+            .partition_point(|view| view.node < node.node);
+        self.view.nodes.insert(place, Arc::new(node));
+        let index = self.view.nodes.iter().enumerate();
+        self.view.index = Arc::new(index.map(|(idx, view)| (view.node.clone(), idx)).collect());
+    }
+
+    fn reindex(&mut self, members: &Members) {
+        let index = self.view.nodes.iter().enumerate();
+        self.view.index = Arc::new(index.map(|(idx, view)| (view.node.clone(), idx)).collect());
+        let names = members.iter().filter(|member| member.role == Role::Agent);
+        let known = names.filter(|member| self.view.index.contains_key(&member.node));
+        let names: HashMap<NodeId, _> = known
+            .map(|member| (member.node.clone(), member.advert.names.clone()))
+            .collect();
+        let hosts = HostIndex::build(names.iter());
+        self.view.hosts = Arc::new(hosts);
+        self.view.names = Arc::new(names);
+    }
+
+    /// Takes over what gossip says of a server.
+    ///
+    /// Its load and counts carry a version. Its readiness has a key of its own, which is
+    /// pushed ahead of the next load: it counts when it differs from what gossip said before.
+    fn gossiped(&mut self, node: &NodeId, told: &NodeState, now: Instant) {
+        let Some(book) = self.nodes.get_mut(node) else {
+            return;
+        };
+        let readiness = Some(told.readiness.clone());
+        let pushed = book.gossiped_readiness != readiness;
+        book.gossiped_readiness = readiness;
+        self.newer(node, told, now);
+        let known = self
+            .view
+            .node(node)
+            .filter(|known| pushed && known.state != *told);
+        if let Some(mut next) = known.map(|known| NodeView::clone(known)) {
+            next.state.readiness = told.readiness.clone();
+            self.replace(next);
+        }
+    }
+
+    /// Takes over the state that came with a server's answer.
+    pub(super) fn answered(&mut self, node: &NodeId, told: &NodeState, now: Instant) {
+        self.newer(node, told, now);
+        let known = self
+            .view
+            .node(node)
+            .filter(|known| told.version >= known.state.version);
+        if let Some(mut next) = known.map(|known| NodeView::clone(known)) {
+            next.state.readiness = told.readiness.clone();
+            self.replace(next);
+        }
+    }
+
+    /// Takes over load and counts where they are newer than what is known.
+    fn newer(&mut self, node: &NodeId, told: &NodeState, now: Instant) {
+        let Some(mut next) = self.node(node) else {
+            return;
+        };
+        let Some(book) = self.nodes.get_mut(node) else {
+            return;
+        };
+        let at = (told.generation, told.version);
+        let known_at = (next.state.generation, next.state.version);
+        let news = at > book.load_version || at > known_at;
+        if at >= book.load_version && told.load.is_some() {
+            book.load_version = at;
+            next.state.load = told.load;
+        }
+        if at >= known_at {
+            next.state.generation = told.generation;
+            next.state.version = told.version;
+            next.state.counts = told.counts;
+        }
+        if news {
+            next.refreshed_at = now;
+            clear_suspicion(&mut next, now);
+        }
+        self.replace(next);
+        Arc::make_mut(&mut self.view.in_flight).settle(node, told.generation, told.version);
+    }
+
+    fn node(&self, node: &NodeId) -> Option<NodeView> {
+        self.view.node(node).map(|known| NodeView::clone(known))
+    }
+
+    fn replace(&mut self, next: NodeView) {
+        let idx = self.view.index.get(&next.node).copied();
+        if let Some(slot) = idx.and_then(|idx| self.view.nodes.get_mut(idx)) {
+            *slot = Arc::new(next);
+        }
+    }
+
+    /// Takes over what a server's own stream says of its sessions.
+    pub(super) fn watched(&mut self, node: &NodeId, update: WatchUpdate, now: Instant) {
+        let Some(mut next) = self.node(node) else {
+            return;
+        };
+        if let What::Snapshot { .. } = update.what {
+            self.forget_sessions(node);
+            next.followed = true;
+        }
+        let at = (update.generation, update.version);
+        if at >= (next.state.generation, next.state.version) {
+            next.state.generation = update.generation;
+            next.state.version = update.version;
+            next.state.counts = update.counts;
+        }
+        next.refreshed_at = now;
+        clear_suspicion(&mut next, now);
+        self.replace(next);
+        self.apply_sessions(node, update.what);
+        Arc::make_mut(&mut self.view.in_flight).settle(node, update.generation, update.version);
+    }
+
+    fn apply_sessions(&mut self, node: &NodeId, what: What) {
+        let Some(book) = self.nodes.get_mut(node) else {
+            return;
+        };
+        let (sessions, removed, reserved, released) = match what {
+            What::Snapshot { sessions, reserved } => (sessions, Vec::new(), reserved, Vec::new()),
+            What::Changes {
+                upserted,
+                removed,
+                reserved,
+                released,
+            } => (upserted, removed, reserved, released),
+        };
+        for id in removed {
+            if let Some(user) = book.sessions.remove(&id) {
+                self.view.sessions.remove(node, &user, &id);
+            }
+        }
+        for session in sessions {
+            if book.sessions.len() >= MAX_SESSIONS_PER_NODE {
+                warn!(%node, limit = MAX_SESSIONS_PER_NODE, "too many sessions; more are not shown");
+                break;
+            }
+            book.sessions
+                .insert(session.id.clone(), session.user.clone());
+            self.view.sessions.upsert(node, session);
+        }
+        for user in released {
+            if book.reserved.remove(&user) {
+                self.view.sessions.release(node, &user);
+            }
+        }
+        for user in reserved.into_iter().take(MAX_SESSIONS_PER_NODE) {
+            self.view.sessions.reserve(node, &user);
+            book.reserved.insert(user);
+        }
+    }
+
+    /// The stream of a server broke: what it showed is stale until it is back, and log-ins
+    /// try others first.
+    pub(super) fn watch_broke(&mut self, node: &NodeId, now: Instant) {
+        let Some(mut next) = self.node(node) else {
+            return;
+        };
+        if next.followed {
+            next.followed = false;
+            next.suspect_until = Some(now + SUSPICION);
+            self.replace(next);
+        }
+    }
+
+    /// A server did not answer a log-in.
+    pub(super) fn silent(&mut self, node: &NodeId, now: Instant) {
+        if let Some(mut next) = self.node(node) {
+            next.suspect_until = Some(now + SUSPICION);
+            self.replace(next);
+        }
+    }
+
+    /// This replica placed a user; it counts until the server shows it itself.
+    pub(super) fn placed(
+        &mut self,
+        user: Username,
+        node: &NodeId,
+        at: (Generation, Version),
+        now: Instant,
+    ) {
+        let Some(known) = self.view.node(node) else {
+            return;
+        };
+        if (known.state.generation, known.state.version) >= at {
+            return;
+        }
+        let since_start = now.saturating_duration_since(self.started);
+        let in_flight = Arc::make_mut(&mut self.view.in_flight);
+        in_flight.add(Record {
+            user,
+            node: node.clone(),
+            generation: at.0,
+            visible_version: at.1,
+            placed_at: since_start,
+        });
+    }
+
+    /// Time passes: old placements are forgotten, averages follow, and a server whose
+    /// stream is up is fresh even when it has nothing to say.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let since_start = now.saturating_duration_since(self.started);
+        Arc::make_mut(&mut self.view.in_flight).expire(since_start);
+        let alive: Vec<NodeView> = self
+            .view
+            .nodes
+            .iter()
+            .filter(|node| node.live && node.followed)
+            .map(|node| NodeView {
+                refreshed_at: now,
+                ..NodeView::clone(node)
+            })
+            .collect();
+        for next in alive {
+            self.replace(next);
+        }
+        let elapsed = now.saturating_duration_since(self.averaged_at);
+        if elapsed >= AVERAGES_EVERY {
+            self.averaged_at = now;
+            let states = self
+                .view
+                .nodes
+                .iter()
+                .filter(|node| node.live)
+                .map(|node| &node.state);
+            self.view.averages = self.view.averages.updated(states, elapsed);
+        }
+    }
+
+    fn forget_sessions(&mut self, node: &NodeId) {
+        let Some(book) = self.nodes.get_mut(node) else {
+            return;
+        };
+        for (id, user) in book.sessions.drain() {
+            self.view.sessions.remove(node, &user, &id);
+        }
+        for user in book.reserved.drain() {
+            self.view.sessions.release(node, &user);
+        }
+    }
+}
+
+/// News of a suspect clear it, but not in its first seconds: what arrives then was
+/// often sent before it fell silent.
+fn clear_suspicion(node: &mut NodeView, now: Instant) {
+    if node.suspect_until.is_some_and(|until| until <= now) {
+        node.suspect_until = None;
+    }
+}
+
+/// As in the placement algorithm: a suspect is passed over for at least this long.
+const SUSPICION: Duration = Duration::from_secs(5);
+
+/// How often the averages take in a new sample; they move over 300 s.
+const AVERAGES_EVERY: Duration = Duration::from_secs(5);
+
+/// Ten times what one server holds; a claim beyond it is a fault.
+const MAX_SESSIONS_PER_NODE: usize = 10_000;
