@@ -200,7 +200,7 @@ pub fn issue(
 
 fn open_issuing_ca(dir: &Path, now: UnixTime) -> Result<(IssuingCa, FarmName, UnixTime), CaError> {
     let path = dir.join(ISSUING_CERTIFICATE);
-    if !path.exists() {
+    if !store::is_there(&path)? {
         return Err(CaError::NoCa {
             dir: dir.to_owned(),
         });
@@ -234,7 +234,7 @@ fn open_issuing_ca(dir: &Path, now: UnixTime) -> Result<(IssuingCa, FarmName, Un
 /// A directory with the files of another member is most likely a slip of the hand.
 fn refuse_other_member(out: &Path, wanted: &Subject) -> Result<(), CaError> {
     let path = out.join(LEAF_CERTIFICATE);
-    if !path.exists() {
+    if !store::is_there(&path)? {
         return Ok(());
     }
     let there = facts(&path, &store::read_certificate(&path)?)?;

@@ -123,6 +123,11 @@ pub(crate) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, S
     })
 }
 
+/// Whether there is a file; an error when we may not look.
+pub(crate) fn is_there(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists().map_err(cannot_read(path))
+}
+
 /// Reads a file that is not secret.
 pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, StoreError> {
     let file = File::open(path).map_err(cannot_read(path))?;

@@ -9,7 +9,7 @@ mod listener;
 mod sources;
 mod stream;
 
-pub use client::{ChannelLimits, ConnectError, Expect, mesh_channel, mesh_connect};
+pub use client::{ChannelLimits, ConnectError, Expect, mesh_channel, mesh_connect, mesh_server};
 pub(crate) use config::MeshConfigs;
 pub use config::MeshConfigsError;
 pub use failure::HandshakeFailure;

@@ -8,7 +8,8 @@ use rustls_pki_types::UnixTime;
 use crate::certificate::{CertificateFacts, FactsError};
 use crate::clock::rfc3339;
 use crate::store::{
-    ISSUING_CERTIFICATE, LEAF_CERTIFICATE, ROOT_CERTIFICATE, ROOTS, StoreError, read_certificates,
+    ISSUING_CERTIFICATE, LEAF_CERTIFICATE, ROOT_CERTIFICATE, ROOTS, StoreError, is_there,
+    read_certificates,
 };
 
 /// Why certificates could not be shown.
@@ -41,11 +42,12 @@ pub(super) fn show(path: &Path, now: UnixTime, out: &mut impl Write) -> Result<(
         LEAF_CERTIFICATE,
         ROOTS,
     ];
-    let files: Vec<PathBuf> = names
-        .iter()
-        .map(|name| path.join(name))
-        .filter(|file| file.exists())
-        .collect();
+    let mut files = Vec::new();
+    for file in names.map(|name| path.join(name)) {
+        if is_there(&file)? {
+            files.push(file);
+        }
+    }
     if files.is_empty() {
         return Err(ShowError::NothingThere {
             dir: path.to_owned(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Server, Uri};
 
 use super::config::member_name;
 use super::failure::HandshakeFailure;
@@ -157,6 +157,15 @@ pub fn mesh_channel(
         .keep_alive_timeout(limits.keepalive_timeout)
         .keep_alive_while_idle(true)
         .connect_with_connector_lazy(tower::service_fn(connect))
+}
+
+/// A gRPC server for [`MeshListener::incoming`](crate::MeshListener::incoming) that notices
+/// when the host of a caller is gone, and ends its connections. Without this they would
+/// hold their places for a quarter of an hour and more.
+pub fn mesh_server(limits: ChannelLimits) -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(limits.keepalive_interval))
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
 }
 
 /// Connects to the member at `address` with the identity of this moment.

@@ -210,6 +210,11 @@ fn issue_without_a_usable_ca_says_what_to_do() {
         "x2gobroker-ca: HERE/ca holds no CA (issuing.crt is missing); \
          make one with: x2gobroker-ca init --farm NAME --dir HERE/ca\n"
     );
+    fs::write(desk.here.path().join("file"), "").unwrap();
+    assert_eq!(
+        desk.failure("issue --role agent --node web1 --dir HERE/file"),
+        "x2gobroker-ca: cannot read HERE/file/issuing.crt: Not a directory (os error 20)\n"
+    );
     desk.good("init --farm office --dir HERE/ca");
     let key = desk.here.path().join("ca/issuing.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();

@@ -14,7 +14,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{HeaderValue, Request, Response};
 use tonic::server::NamedService;
-use tonic::transport::{Channel, Server};
+use tonic::transport::Channel;
 
 use crate::farm::{DAY, Farm, full_text, node};
 use crate::wait::{LIMIT, within};
@@ -67,7 +67,7 @@ impl Grpc {
         let mut tasks = JoinSet::new();
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move {
-            let server = Server::builder().add_service(WhoAmI);
+            let server = pki::mesh_server(impatient()).add_service(WhoAmI);
             server
                 .serve_with_incoming_shutdown(listener.incoming(), stopped)
                 .await
@@ -232,37 +232,69 @@ async fn a_channel_connects_again_with_the_identity_of_that_moment() {
     drop(server);
 }
 
-#[tokio::test]
-async fn a_connection_that_falls_silent_is_given_up_without_any_call() {
+/// Passes bytes between one client and `target`, until it is cut: then what either end
+/// sends is lost, as when the cable of a host is pulled. Ends when `end` gives up.
+fn relay(target: SocketAddr, cut: CancellationToken, end: End) -> (SocketAddr, JoinSet<()>) {
     use tokio::io::{AsyncReadExt, copy_bidirectional};
-    let farm = Farm::new("office");
-    let server = Grpc::start(farm.member(Role::Agent, "web1")).await;
-    let client = farm.member(Role::Broker, "replica");
-    // A relay that stops passing bytes on, as a host does whose cable is pulled.
-    let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, target) = (relay.local_addr().unwrap(), server.address);
-    let cut = CancellationToken::new();
+    let relay = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = relay.local_addr().unwrap();
+    relay.set_nonblocking(true).unwrap();
+    let relay = tokio::net::TcpListener::from_std(relay).unwrap();
     let mut tasks = JoinSet::new();
-    let is_cut = cut.clone();
     tasks.spawn(async move {
         let (mut near, _) = relay.accept().await.unwrap();
         let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
         tokio::select! {
-            () = is_cut.cancelled() => {}
+            () = cut.cancelled() => {}
             ended = copy_bidirectional(&mut near, &mut far) => { ended.unwrap(); }
         }
-        // From here on, what is sent is lost, until the other end gives up.
-        near.read_to_end(&mut Vec::new()).await.unwrap();
+        let lost = match end {
+            End::Client => near.read_to_end(&mut Vec::new()).await,
+            End::Server => far.read_to_end(&mut Vec::new()).await,
+        };
+        lost.unwrap();
     });
+    (address, tasks)
+}
+
+enum End {
+    Client,
+    Server,
+}
+
+fn impatient() -> ChannelLimits {
     let keepalive = Duration::from_millis(100);
-    let limits = ChannelLimits {
+    ChannelLimits {
         keepalive_interval: keepalive,
         keepalive_timeout: keepalive,
         ..ChannelLimits::default()
-    };
-    let mut channel = pki::mesh_channel(address, node(Role::Agent, "web1"), client, limits);
+    }
+}
+
+#[tokio::test]
+async fn a_client_gives_up_a_silent_connection_without_any_call() {
+    let farm = Farm::new("office");
+    let server = Grpc::start(farm.member(Role::Agent, "web1")).await;
+    let client = farm.member(Role::Broker, "replica");
+    let cut = CancellationToken::new();
+    let (address, mut relay) = relay(server.address, cut.clone(), End::Client);
+    let mut channel = pki::mesh_channel(address, node(Role::Agent, "web1"), client, impatient());
     who_am_i(&mut channel).await.unwrap();
     cut.cancel();
-    let given_up = within("the connection is still open", tasks.join_next()).await;
+    let given_up = within("the connection is still open", relay.join_next()).await;
+    given_up.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_gives_up_a_silent_connection() {
+    let farm = Farm::new("office");
+    let server = Grpc::start(farm.member(Role::Agent, "web1")).await;
+    let client = farm.member(Role::Broker, "replica");
+    let cut = CancellationToken::new();
+    let (address, mut relay) = relay(server.address, cut.clone(), End::Server);
+    let mut channel = channel(address, "web1", &client);
+    who_am_i(&mut channel).await.unwrap();
+    cut.cancel();
+    let given_up = within("the connection is still open", relay.join_next()).await;
     given_up.unwrap().unwrap();
 }
