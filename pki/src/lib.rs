@@ -61,5 +61,5 @@ pub use store::{
 pub use tls::{
     BindError, ChannelLimits, ConnectError, Expect, HandshakeFailure, HttpsConfigError,
     ListenerLimits, MeshConfigsError, MeshIncoming, MeshListener, MeshStream, PeerIdentity,
-    https_server_config, mesh_channel, mesh_connect,
+    https_server_config, mesh_channel, mesh_connect, mesh_server,
 };
