@@ -1,7 +1,7 @@
 //! What do users notice when a server is lost? The same for every way to lose one: no login
 //! fails, none waits for the dead, and the replicas stop to offer it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
@@ -35,19 +35,19 @@ pub(crate) fn check_losing(mesh: &mut Mesh, lose: impl FnOnce(&mut Mesh)) {
     lose(mesh);
     let begun = now();
     let mut during = Figures::default();
-    let mut dropped = BTreeMap::new();
+    let mut dropped = BTreeSet::new();
     while dropped.len() < left_before.len() && begun.elapsed() < DROP_LIMIT {
         mesh.log_in_next(&mut during);
         for (broker, left) in &left_before {
-            if mesh.count_logged(*broker, "member left", LOST) > *left {
-                dropped.entry(*broker).or_insert_with(|| begun.elapsed());
+            let gone = mesh.count_logged(*broker, "member left", LOST) > *left;
+            if gone && dropped.insert(*broker) {
+                println!("left the view of {broker} after {:.1?}", begun.elapsed());
             }
         }
         // The pace of the logins, not a wait: users come all the time.
         thread::sleep(PACE);
     }
     println!("while lost:      {during}");
-    println!("left the view:   {dropped:.1?}");
     let after = log_in_many(mesh, 30);
     println!("after the drop:  {after}");
 

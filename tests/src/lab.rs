@@ -204,7 +204,12 @@ impl Lab {
         name: &str,
         command: &mut Command,
     ) -> anyhow::Result<Process> {
-        let log = self.ground.log(&format!("{host}-{name}"));
+        // A program that is started again gets a log of its own.
+        let log_names = (1..).map(|run| format!("{host}-{name}.{run}"));
+        let mut logs = log_names.map(|log_name| self.ground.log(&log_name));
+        let log = logs
+            .find(|log| !log.exists())
+            .context("some name is free")?;
         Process::start(&format!("{name} on {host}"), command, &log)?.unwrap_child()
     }
 
