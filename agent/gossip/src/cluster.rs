@@ -4,6 +4,7 @@
 mod life;
 mod push;
 mod seeds;
+mod setup;
 mod tap;
 mod view;
 

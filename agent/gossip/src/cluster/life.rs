@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chitchat::transport::Transport;
-use chitchat::{
-    Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState,
-};
+use chitchat::{Chitchat, ChitchatHandle, ChitchatId, NodeState};
 use proto::{Advert, Generation};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -16,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::push::{PushGate, push_targets};
 use super::seeds::{Notice, Seeds};
+use super::setup;
 use super::tap::Tap;
-use super::view::{View, node_id};
+use super::view::View;
 use crate::own::OwnKeys;
 use crate::{ClusterConfig, Member, Members};
 
@@ -76,8 +75,8 @@ struct Push {
 pub(crate) async fn run(shared: Shared, generation: Generation, stop: CancellationToken) -> Ended {
     let (to_acks, acks) = mpsc::channel(ACKS);
     let tap = Tap::new(Arc::clone(&shared.transport), to_acks);
-    let config = chitchat_config(&shared.config, generation);
-    let keys = owned(&shared.own.borrow());
+    let config = setup::chitchat_config(&shared.config, generation);
+    let keys = setup::initial_keys(&shared.own.borrow());
     let chitchat = match chitchat::spawn_chitchat(config, keys, &tap).await {
         Ok(chitchat) => chitchat,
         Err(error) => return Ended::NotOpened(error.into()),
@@ -86,35 +85,6 @@ pub(crate) async fn run(shared: Shared, generation: Generation, stop: Cancellati
     let ended = life.live(stop).await;
     life.close().await;
     ended
-}
-
-fn owned(keys: &OwnKeys) -> Vec<(String, String)> {
-    keys.iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
-}
-
-fn chitchat_config(config: &ClusterConfig, generation: Generation) -> ChitchatConfig {
-    let settings = &config.settings;
-    let name = node_id(config.role, &config.node);
-    ChitchatConfig {
-        chitchat_id: ChitchatId::new(name, generation.0, config.advertise),
-        cluster_id: config.farm.clone(),
-        gossip_interval: settings.interval,
-        listen_addr: config.advertise,
-        // We resolve and contact them ourselves: chitchat would never retry within 60 s.
-        seed_nodes: Vec::new(),
-        failure_detector_config: FailureDetectorConfig {
-            phi_threshold: settings.phi,
-            sampling_window_size: settings.window,
-            max_interval: settings.max_interval,
-            initial_interval: settings.initial_interval,
-            dead_node_grace_period: settings.dead_grace,
-        },
-        marked_for_deletion_grace_period: settings.tombstone_grace,
-        catchup_callback: None,
-        extra_liveness_predicate: None,
-    }
 }
 
 impl Life {
@@ -188,7 +158,11 @@ impl Life {
                 () = until(push_at), if push_at.is_some() => self.push(),
                 notice = self.seeds.answered() => { log(notice); self.contact_when_alone(); }
                 _ = rounds.tick() => self.contact_when_alone(),
-                _ = reassert.tick() => if !self.assert_own().await { return Ended::Forged; },
+                _ = reassert.tick() => {
+                    if !self.assert_own().await { return Ended::Forged; }
+                    // chitchat is silent when it forgets a dead member.
+                    self.note_news();
+                }
                 _ = alone.tick(), if self.is_alone => self.seeds.look_up(),
                 _ = joined.tick() => { self.seeds.look_up(); self.contact(); }
             }
@@ -214,7 +188,7 @@ impl Life {
     async fn assert_own(&self) -> bool {
         let own = self.shared.own.borrow().clone();
         self.chitchat
-            .with_chitchat(|chitchat| assert_keys(chitchat, &own))
+            .with_chitchat(|chitchat| setup::assert_keys(chitchat, &own))
             .await
     }
 
@@ -338,24 +312,6 @@ impl Ended {
     }
 }
 
-fn assert_keys(chitchat: &mut Chitchat, own: &OwnKeys) -> bool {
-    let state = chitchat.self_node_state();
-    // chitchat panics when it counts beyond the end.
-    if state.max_version() > MAX_VERSION {
-        return false;
-    }
-    let keys = state.key_values().map(|(key, _)| key.to_owned());
-    let foreign: Vec<String> = keys.filter(|key| !own.contains(key)).collect();
-    for key in foreign {
-        tracing::warn!(%key, "another member gave us a key that is not ours; deleted");
-        state.delete(&key);
-    }
-    for (key, value) in own.iter() {
-        state.set(key, value);
-    }
-    true
-}
-
 fn log(notice: Option<Notice>) {
     match notice {
         Some(Notice::Failed { seed, error }) => {
@@ -396,6 +352,3 @@ const ACKS: usize = 256;
 
 /// The gossip loop looks at its commands between two messages.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-
-/// Our own version counts our own changes, so it never comes here.
-const MAX_VERSION: u64 = 1 << 62;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gossip::{
     Cluster, ClusterConfig, ClusterHandle, Generations, GossipService, Member, Members,
-    MemoryNetwork, MtlsTransport, Settings, TransportLimits,
+    MemoryNetwork, MtlsTransport, Settings, Transport, TransportLimits,
 };
 use pki::{
     Clock, FarmName, IdentityPublisher, IdentityWatch, IssueRequest, ListenerLimits, MeshListener,
@@ -138,53 +138,48 @@ impl Farm {
 
     /// Starts a member at an address of before.
     pub(crate) async fn start_at(
-        &mut self,
+        &self,
         address: SocketAddr,
         role: Role,
         name: &str,
         seeds: &[String],
         generation: u64,
     ) -> Node {
-        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let mut config = ClusterConfig {
+        let config = self.config(address, role, name, seeds, generation);
+        match &self.net {
+            Net::Memory { network, .. } => run_in_memory(config, network.clone()),
+            Net::Mtls(pki) => run_over_mtls(config, pki.identity(role, name)).await,
+        }
+    }
+
+    /// Starts a member over mutual TLS with this identity.
+    pub(crate) async fn start_with(
+        &self,
+        identity: IdentityWatch,
+        role: Role,
+        name: &str,
+        seeds: &[String],
+    ) -> Node {
+        let any = ([127, 0, 0, 1], 0).into();
+        run_over_mtls(self.config(any, role, name, seeds, 1), identity).await
+    }
+
+    fn config(
+        &self,
+        advertise: SocketAddr,
+        role: Role,
+        name: &str,
+        seeds: &[String],
+        generation: u64,
+    ) -> ClusterConfig {
+        ClusterConfig {
             farm: FARM.to_owned(),
             node: NodeId::parse(name).unwrap(),
             role,
             generation: Generation(generation),
-            advertise: address,
+            advertise,
             seeds: seeds.to_vec(),
             settings: self.settings.clone(),
-        };
-        let (cluster, handle, service) = match &self.net {
-            Net::Memory { network, .. } => {
-                let generations = count_from(generation);
-                let (cluster, handle) =
-                    Cluster::build(config.clone(), network.clone(), generations).unwrap();
-                (cluster, handle, None)
-            }
-            Net::Mtls(pki) => {
-                let identity = pki.identity(role, name);
-                let listener = bind(address, &identity).await;
-                config.advertise = listener.local_addr();
-                let (transport, service) = MtlsTransport::new(identity, TransportLimits::default());
-                let generations = count_from(generation);
-                let (cluster, handle) =
-                    Cluster::build(config.clone(), transport, generations).unwrap();
-                tasks.spawn(serve(listener, service.clone(), stop.clone()));
-                (cluster, handle, Some(service))
-            }
-        };
-        let running = cluster.run(stop.clone());
-        tasks.spawn(async move { running.await.unwrap() });
-        let (name, address) = (config.node, config.advertise);
-        Node {
-            name,
-            role,
-            address,
-            handle,
-            service,
-            stop,
-            tasks,
         }
     }
 
@@ -201,6 +196,48 @@ impl Farm {
         }
         all_see_all(&nodes).await;
         nodes
+    }
+}
+
+fn run_in_memory(config: ClusterConfig, network: MemoryNetwork) -> Node {
+    run(
+        config,
+        network,
+        None,
+        CancellationToken::new(),
+        JoinSet::new(),
+    )
+}
+
+async fn run_over_mtls(mut config: ClusterConfig, identity: IdentityWatch) -> Node {
+    let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    let listener = bind(config.advertise, &identity).await;
+    config.advertise = listener.local_addr();
+    let (transport, service) = MtlsTransport::new(identity, TransportLimits::default());
+    tasks.spawn(serve(listener, service.clone(), stop.clone()));
+    run(config, transport, Some(service), stop, tasks)
+}
+
+fn run(
+    config: ClusterConfig,
+    transport: impl Transport,
+    service: Option<GossipService>,
+    stop: CancellationToken,
+    mut tasks: JoinSet<()>,
+) -> Node {
+    let (name, role, address) = (config.node.clone(), config.role, config.advertise);
+    let generations = count_from(config.generation.0);
+    let (cluster, handle) = Cluster::build(config, transport, generations).unwrap();
+    let running = cluster.run(stop.clone());
+    tasks.spawn(async move { running.await.unwrap() });
+    Node {
+        name,
+        role,
+        address,
+        handle,
+        service,
+        stop,
+        tasks,
     }
 }
 
