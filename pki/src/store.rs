@@ -262,7 +262,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::MetadataExt;
 
-    use super::{Existing, Readers, append_line, read_certificates, write_file};
+    use super::{Existing, Readers, append_line, read_certificates, write_file, write_new};
 
     #[test]
     fn a_key_is_private_from_its_first_moment_and_leaves_no_other_file() {
@@ -287,6 +287,23 @@ mod tests {
             1,
             "no temporary file is left"
         );
+    }
+
+    #[test]
+    fn a_name_that_somebody_prepared_is_never_written_through() {
+        let here = tempfile::tempdir().unwrap();
+        let (theirs, trap) = (here.path().join("theirs"), here.path().join("trap"));
+        fs::write(&theirs, "before").unwrap();
+        std::os::unix::fs::symlink(&theirs, &trap).unwrap();
+        for path in [&theirs, &trap] {
+            let refused = write_new(path, b"secret", Readers::Owner, None).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
+        }
+        assert_eq!(fs::read(&theirs).unwrap(), b"before");
+        // A link in the place of the key itself is replaced, not followed.
+        write_file(&trap, b"secret", Readers::Owner, Existing::Replace).unwrap();
+        assert_eq!(fs::read(&theirs).unwrap(), b"before");
+        assert_eq!(fs::read(&trap).unwrap(), b"secret");
     }
 
     #[test]

@@ -72,17 +72,34 @@ impl Farm {
         load(&issued.directory, &self.clock)
     }
 
+    /// A member whose leaf names our CA as its issuer, but is signed with another key.
+    pub(crate) fn forged_member(&self, name: &str) -> PathBuf {
+        let key = KeyPair::generate().unwrap();
+        self.signed_member(name, key, |params| {
+            let claimed = format!("x2gofarm://office/broker/{name}");
+            params.subject_alt_names.push(uri(&claimed));
+        })
+    }
+
     /// A member whose leaf the CA signed although it is odd.
     pub(crate) fn odd_member(
         &self,
         name: &str,
         change: impl FnOnce(&mut CertificateParams),
     ) -> PathBuf {
+        let ca_key = fs::read_to_string(self.ca().join("issuing.key")).unwrap();
+        self.signed_member(name, KeyPair::from_pem(&ca_key).unwrap(), change)
+    }
+
+    fn signed_member(
+        &self,
+        name: &str,
+        ca_key: KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> PathBuf {
         let out = self.issue(Role::Agent, name, 300 * DAY).directory;
         let key = KeyPair::from_pem(&fs::read_to_string(out.join("leaf.key")).unwrap()).unwrap();
         let ca_pem = fs::read_to_string(self.ca().join("issuing.crt")).unwrap();
-        let ca_key = fs::read_to_string(self.ca().join("issuing.key")).unwrap();
-        let ca_key = KeyPair::from_pem(&ca_key).unwrap();
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key).unwrap();
         let mut params = CertificateParams::new([pki::MEMBER_DNS_NAME.to_owned()]).unwrap();
         params.extended_key_usages = vec![

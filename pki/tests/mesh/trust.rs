@@ -76,6 +76,16 @@ async fn a_client_of_a_foreign_ca_is_refused_even_when_its_farm_has_our_name() {
 }
 
 #[tokio::test]
+async fn a_client_whose_certificate_only_claims_to_come_from_our_ca_is_refused() {
+    let farm = Farm::new("office");
+    let dir = farm.forged_member("forged");
+    let config = raw_client(&farm, Some(&dir), &TLS13);
+    let reason = "its certificate comes from an unknown issuer";
+    let told = refused_raw(&farm, config, reason).await;
+    assert_eq!(told, "received fatal alert: DecryptError");
+}
+
+#[tokio::test]
 async fn a_client_whose_certificate_expired_by_the_clock_is_refused() {
     let farm = Farm::new("office");
     let client = farm.member_for(Role::Agent, "old", DAY);
@@ -179,6 +189,20 @@ async fn a_client_without_a_certificate_is_refused() {
     let config = raw_client(&farm, None, &TLS13);
     let told = refused_raw(&farm, config, "it showed no certificate").await;
     assert_eq!(told, "received fatal alert: CertificateRequired");
+}
+
+#[tokio::test]
+async fn a_client_that_wants_another_protocol_than_http_2_is_refused() {
+    let farm = Farm::new("office");
+    let mut config = raw_client(&farm, None, &TLS13);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let told = refused_raw(
+        &farm,
+        config,
+        "the TLS handshake failed: peer doesn't support",
+    )
+    .await;
+    assert_eq!(told, "received fatal alert: NoApplicationProtocol");
 }
 
 #[tokio::test]
