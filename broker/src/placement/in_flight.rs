@@ -94,14 +94,30 @@ impl InFlight {
         }
     }
 
+    /// Whether [`settle`](Self::settle) would change anything. Who shares the records
+    /// with readers needs no copy of them when it wouldn't.
+    #[must_use]
+    pub fn can_settle(&self, node: &NodeId, generation: Generation, version: Version) -> bool {
+        let places = self.by_node.get(node).into_iter().flatten();
+        let mut records = places.filter_map(|place| self.records.get(place));
+        records.any(|record| record.generation != generation || record.visible_version <= version)
+    }
+
+    /// Whether [`expire`](Self::expire) would change anything.
+    #[must_use]
+    pub fn can_expire(&self, now: Duration) -> bool {
+        self.records
+            .first_key_value()
+            .is_some_and(|(_, oldest)| oldest.placed_at.saturating_add(Self::LIFETIME) <= now)
+    }
+
     /// Drops what is 60 s old. To be called before reading.
     pub fn expire(&mut self, now: Duration) {
-        while let Some((place, record)) = self.records.first_key_value() {
-            if record.placed_at.saturating_add(Self::LIFETIME) > now {
+        while self.can_expire(now) {
+            let Some(oldest) = self.records.keys().next().copied() else {
                 return;
-            }
-            let place = *place;
-            self.remove(place);
+            };
+            self.remove(oldest);
         }
     }
 
@@ -294,7 +310,10 @@ mod tests {
                         for (r, counts) in plain.iter_mut().filter(|(r, _)| r.node == at) {
                             *counts &= r.generation == generation && r.visible_version > version;
                         }
+                        let before = in_flight.count(&at);
+                        let can_settle = in_flight.can_settle(&at, generation, version);
                         in_flight.settle(&at, generation, version);
+                        prop_assert_eq!(can_settle, in_flight.count(&at) < before);
                     }
                     _ => {
                         plain.retain(|(r, _)| r.placed_at + InFlight::LIFETIME > now);
