@@ -16,13 +16,12 @@ use gossip::{
     MtlsTransport, Settings, TransportLimits, next_generation,
 };
 use pki::{
-    Clock, HttpsConfigError, IdentityError, IdentityWatch, ListenerLimits, MeshListener, Reloader,
-    Role,
+    ChannelLimits, Clock, HttpsConfigError, IdentityError, IdentityWatch, ListenerLimits,
+    MeshListener, Reloader, Role, mesh_server,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, GossipTiming, MeshConfig};
@@ -154,7 +153,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     );
     let stop = running.clone();
     parts.add("mesh listener", async move {
-        let server = Server::builder().add_service(gossip_service.into_server());
+        let server =
+            mesh_server(ChannelLimits::default()).add_service(gossip_service.into_server());
         let served = server.serve_with_incoming_shutdown(mesh.incoming(), stop.cancelled_owned());
         if let Err(error) = served.await {
             error!(error = %error, "the mesh listener failed");

@@ -99,6 +99,17 @@ impl Members {
     }
 }
 
+/// Members as somebody else has counted them, for readers of [`Members`] and their tests.
+impl FromIterator<Arc<Member>> for Members {
+    fn from_iter<I: IntoIterator<Item = Arc<Member>>>(members: I) -> Self {
+        let mut all = Self::default();
+        for member in members {
+            all.take_if_newer(&member);
+        }
+        all
+    }
+}
+
 /// Ten times the largest farm that gossip can carry. A member that invents others fills no
 /// more memory than this.
 pub(crate) const MAX_MEMBERS: usize = 5000;

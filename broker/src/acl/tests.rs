@@ -53,11 +53,7 @@ fn groups_count_for_those_whom_no_user_rule_names() {
     use Order::{AllowDeny, DenyAllow};
     let staff = ["staff".to_owned(), "users".to_owned()];
     // (users allow, users deny, groups allow, groups deny, order, alice of staff is let in)
-    type Case<'a> = (
-        [&'a [&'a str]; 4],
-        Order,
-        bool,
-    );
+    type Case<'a> = ([&'a [&'a str]; 4], Order, bool);
     let cases: &[Case<'_>] = &[
         ([&[], &[], &["staff"], &[]], DenyAllow, true),
         ([&[], &[], &["ALL"], &[]], DenyAllow, true),
@@ -104,7 +100,9 @@ fn addresses_and_networks_are_matched() {
         ("::1", "::1", true),
     ];
     for (pattern, address, expected) in cases {
-        let matches = ClientPattern::parse(pattern).unwrap().matches(client(address));
+        let matches = ClientPattern::parse(pattern)
+            .unwrap()
+            .matches(client(address));
         assert_eq!(matches, expected, "{pattern} {address}");
     }
 }

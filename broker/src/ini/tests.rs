@@ -6,7 +6,9 @@ use super::{Ini, IniErrorKind, MAX_LINE_BYTES, MAX_SECTIONS, Problem, flag};
 fn values<'a>(ini: &'a Ini, section: &str) -> Vec<(&'a str, &'a str)> {
     let section = ini.section(section).expect("the section is there");
     let entries = ini.with_defaults(section);
-    entries.map(|e| (e.key.as_str(), e.value.as_str())).collect()
+    entries
+        .map(|e| (e.key.as_str(), e.value.as_str()))
+        .collect()
 }
 
 // The expected values were made with Python 3.11's RawConfigParser (optionxform=str);

@@ -69,6 +69,10 @@ fn list<P>(
     read: impl Fn(&str) -> Option<P>,
 ) -> Option<Vec<P>> {
     let entry = reading.entry(key)?;
+    if filled_items(&entry.value).next().is_none() {
+        let text = "an empty list matches nobody; fill it, or remove the key";
+        reading.warning(entry, text);
+    }
     let mut list = Vec::new();
     for item in filled_items(&entry.value) {
         match read(&item) {
@@ -81,12 +85,6 @@ fn list<P>(
                 reading.error(entry, text);
             }
         }
-    }
-    if list.is_empty() {
-        reading.warning(
-            entry,
-            "an empty list matches nobody; remove the key or fill it",
-        );
     }
     Some(list)
 }

@@ -2,7 +2,7 @@
 
 use super::literal::list_items;
 use super::reading::Reading;
-use crate::ini::{Entry, flag};
+use crate::ini::flag;
 
 /// A client option with its value, in the order of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,12 @@ pub(super) fn client_options<'a>(reading: &mut Reading<'a>) -> Vec<ClientOption<
         if is_for_the_broker(&entry.key) || entry.value == NOT_SET {
             continue;
         }
-        match typed(entry) {
+        let kind = kind_of(&entry.key);
+        if kind == Kind::Text && entry.value.contains('\n') {
+            let text = "clients read each line of this value as a key; write it in one line";
+            reading.warning(entry, text);
+        }
+        match value_of(kind, &entry.value) {
             Ok(value) => options.push(ClientOption {
                 key: &entry.key,
                 value,
@@ -70,10 +75,9 @@ fn is_for_the_broker(key: &str) -> bool {
     key == "default" || key.starts_with("acl-") || key.starts_with("broker-")
 }
 
-fn typed(entry: &Entry) -> Result<OptionValue, &'static str> {
-    let built_in = BUILT_IN.iter().find(|(key, _, _)| *key == entry.key);
-    let kind = built_in.map_or(Kind::Text, |(_, kind, _)| *kind);
-    value_of(kind, &entry.value)
+fn kind_of(key: &str) -> Kind {
+    let built_in = BUILT_IN.iter().find(|(built_in, _, _)| *built_in == key);
+    built_in.map_or(Kind::Text, |(_, kind, _)| *kind)
 }
 
 fn value_of(kind: Kind, text: &str) -> Result<OptionValue, &'static str> {

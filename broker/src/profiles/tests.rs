@@ -54,14 +54,22 @@ fn values_are_shown_by_the_type_of_their_key() {
         ("sound=not-set", "sound", None),
         ("sshport=not-set", "sshport", None),
         ("name=not-set", "name", None),
-        ("applications=A , B", "applications", Some("applications=A,B")),
+        (
+            "applications=A , B",
+            "applications",
+            Some("applications=A,B"),
+        ),
         (
             "applications=['A','B']",
             "applications",
             Some("applications=A,B"),
         ),
         ("applications=", "applications", Some("applications=")),
-        ("usebrokerpass=true", "usebrokerpass", Some("usebrokerpass=true")),
+        (
+            "usebrokerpass=true",
+            "usebrokerpass",
+            Some("usebrokerpass=true"),
+        ),
         ("odd=[1, 2]", "odd", Some("odd=[1, 2]")),
         ("Width=x", "Width", Some("Width=x")),
         ("user=", "user", Some("user=")),
@@ -144,7 +152,10 @@ name=bad ID
 fn what_is_wrong_for_every_profile_makes_the_file_unusable() {
     for (text, problem) in [
         ("name=x\n[a]\n", "profiles:1: this stands before"),
-        ("[a]\n[DEFAULT]\nword\n", "profiles:3: [DEFAULT] a key needs"),
+        (
+            "[a]\n[DEFAULT]\nword\n",
+            "profiles:3: [DEFAULT] a key needs",
+        ),
     ] {
         let problems = SessionProfiles::parse("profiles", text).unwrap_err();
         assert!(problems[0].to_string().starts_with(problem), "{problems:?}");
@@ -180,7 +191,11 @@ fn acl_orders_are_read_and_any_order_stands_for_the_others() {
         ("", false, 0),
         ("acl-users-order=allow-deny", true, 0),
         ("acl-any-order=allow-deny", true, 0),
-        ("acl-any-order=allow-deny\nacl-users-order=deny-allow", false, 0),
+        (
+            "acl-any-order=allow-deny\nacl-users-order=deny-allow",
+            false,
+            0,
+        ),
         ("acl-clients-order=allow-deny", false, 0),
         ("acl-users-order=sometimes", false, 1),
     ] {
@@ -227,7 +242,10 @@ fn typed_parts_are_those_of_the_file() {
     let text = "[a]\nname=Farm, one\nhost=s1,s2 (10.0.0.2:2022)\nsshport=2222\ncommand=shadow\n";
     let (profiles, _) = parse(text);
     let profile = profiles.get("a").unwrap();
-    assert_eq!((profile.name.as_str(), profile.sshport), ("Farm, one", 2222));
+    assert_eq!(
+        (profile.name.as_str(), profile.sshport),
+        ("Farm, one", 2222)
+    );
     assert_eq!(profile.hosts.len(), 2);
     assert!(!profile.is_shadow());
     let (profiles, _) = parse("[a]\ncommand=SHADOW\n");
@@ -271,7 +289,9 @@ fn every_example_of_the_packaged_file_is_read() {
     ];
     assert_eq!(ids(&profiles), expected);
     // Pool B names its clients by host names, which can't be done yet.
-    let pool_b = problems.iter().filter(|p| p.contains("[pool-B-server-D-LXDE]"));
+    let pool_b = problems
+        .iter()
+        .filter(|p| p.contains("[pool-B-server-D-LXDE]"));
     assert_eq!(pool_b.filter(|p| p.contains("left out")).count(), 3);
     let pool_c = profiles.get("pool-C-XFCE").unwrap();
     assert_eq!(pool_c.host_names, "s-E1,s-E2,s-E3,s-E4,s-E5");

@@ -176,7 +176,10 @@ mod tests {
         index.upsert(&s1, session("alice", "alice-50", SessionState::Running));
         index.reserve(&s1, &alice);
         index.reserve(&s1, &alice);
-        assert_eq!(index.of_user(&alice).reservations, std::slice::from_ref(&s1));
+        assert_eq!(
+            index.of_user(&alice).reservations,
+            std::slice::from_ref(&s1)
+        );
         index.release(&s1, &alice);
         index.remove(&s1, &alice, &SessionId::parse("alice-50").unwrap());
         assert_eq!(index.n_sessions(), 0);

@@ -1,9 +1,11 @@
 //! How news change the view: a function of the view and the news, without I/O.
 //!
-//! Three sources speak of one server. Gossip says that it lives and how loaded it is;
-//! its own watch stream says what sessions and reservations it has; its answers to
-//! log-ins say both. Each carries the agent's generation and version, and the newest
-//! wins, part by part: a watch event may be newer than the load that gossip brings.
+//! Three sources speak of one server. Its own watch stream says what sessions and
+//! reservations it has; its answers to log-ins say all; gossip says that it lives and how
+//! loaded it is. The first two come from the server itself, over its own certificate.
+//! Gossip is relayed by members that could change it, so it never overrules them: while
+//! the stream is up, gossip only adds load and readiness, and what it claims of versions
+//! is not used to judge what the server says.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use gossip::{Member, Members};
 use pki::Role;
-use proto::{Generation, NodeId, NodeState, Readiness, SessionId, Username, Version};
+use proto::{Generation, NodeId, NodeState, SessionId, Username, Version};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -36,8 +38,10 @@ pub(super) struct FarmState {
 struct NodeBook {
     sessions: HashMap<SessionId, Username>,
     reserved: HashSet<Username>,
-    load_version: (Generation, Version),
-    gossiped_readiness: Option<Readiness>,
+    /// What gossip said last.
+    gossiped: Option<NodeState>,
+    /// Of which state of the server the load was that came with its last answer.
+    answered_load: (Generation, Version),
 }
 
 /// Which servers came, moved or went: their links must follow.
@@ -81,7 +85,9 @@ impl FarmState {
             .cloned()
             .collect();
         for node in gone {
-            info!(%node, "member left");
+            if self.view.node(&node).is_some_and(|known| known.live) {
+                info!(%node, "member left");
+            }
             self.forget_sessions(&node);
             self.nodes.remove(&node);
             self.view.nodes.retain(|view| view.node != node);
@@ -131,8 +137,7 @@ impl FarmState {
     fn add(&mut self, member: &Member, state: NodeState, now: Instant) {
         info!(node = %member.node, address = %member.address, "member joined");
         let book = NodeBook {
-            load_version: (state.generation, state.version),
-            gossiped_readiness: Some(state.readiness.clone()),
+            gossiped: Some(state.clone()),
             ..NodeBook::default()
         };
         self.nodes.insert(member.node.clone(), book);
@@ -150,13 +155,17 @@ impl FarmState {
             .nodes
             .partition_point(|view| view.node < node.node);
         self.view.nodes.insert(place, Arc::new(node));
+        self.number();
+    }
+
+    fn number(&mut self) {
         let index = self.view.nodes.iter().enumerate();
         self.view.index = Arc::new(index.map(|(idx, view)| (view.node.clone(), idx)).collect());
     }
 
+    /// Takes over the names by which profiles may call the servers.
     fn reindex(&mut self, members: &Members) {
-        let index = self.view.nodes.iter().enumerate();
-        self.view.index = Arc::new(index.map(|(idx, view)| (view.node.clone(), idx)).collect());
+        self.number();
         let names = members.iter().filter(|member| member.role == Role::Agent);
         let known = names.filter(|member| self.view.index.contains_key(&member.node));
         let names: HashMap<NodeId, _> = known
@@ -167,65 +176,53 @@ impl FarmState {
         self.view.names = Arc::new(names);
     }
 
-    /// Takes over what gossip says of a server.
-    ///
-    /// Its load and counts carry a version. Its readiness has a key of its own, which is
-    /// pushed ahead of the next load: it counts when it differs from what gossip said before.
+    /// Takes over what gossip says of a server, when it says something else than before.
     fn gossiped(&mut self, node: &NodeId, told: &NodeState, now: Instant) {
-        let Some(book) = self.nodes.get_mut(node) else {
-            return;
-        };
-        let readiness = Some(told.readiness.clone());
-        let pushed = book.gossiped_readiness != readiness;
-        book.gossiped_readiness = readiness;
-        self.newer(node, told, now);
-        let known = self
-            .view
-            .node(node)
-            .filter(|known| pushed && known.state != *told);
-        if let Some(mut next) = known.map(|known| NodeView::clone(known)) {
-            next.state.readiness = told.readiness.clone();
-            self.replace(next);
-        }
-    }
-
-    /// Takes over the state that came with a server's answer.
-    pub(super) fn answered(&mut self, node: &NodeId, told: &NodeState, now: Instant) {
-        self.newer(node, told, now);
-        let known = self
-            .view
-            .node(node)
-            .filter(|known| told.version >= known.state.version);
-        if let Some(mut next) = known.map(|known| NodeView::clone(known)) {
-            next.state.readiness = told.readiness.clone();
-            self.replace(next);
-        }
-    }
-
-    /// Takes over load and counts where they are newer than what is known.
-    fn newer(&mut self, node: &NodeId, told: &NodeState, now: Instant) {
         let Some(mut next) = self.node(node) else {
             return;
         };
         let Some(book) = self.nodes.get_mut(node) else {
             return;
         };
-        let at = (told.generation, told.version);
-        let known_at = (next.state.generation, next.state.version);
-        let news = at > book.load_version || at > known_at;
-        if at >= book.load_version && told.load.is_some() {
-            book.load_version = at;
-            next.state.load = told.load;
+        if book.gossiped.as_ref() == Some(told) {
+            return;
         }
-        if at >= known_at {
-            next.state.generation = told.generation;
-            next.state.version = told.version;
+        let before = book.gossiped.replace(told.clone());
+        let at = (told.generation, told.version);
+        if !next.followed && at >= (next.state.generation, next.state.version) {
+            (next.state.generation, next.state.version) = at;
             next.state.counts = told.counts;
         }
-        if news {
-            next.refreshed_at = now;
-            clear_suspicion(&mut next, now);
+        if at >= book.answered_load {
+            next.state.load = told.load.or(next.state.load);
         }
+        // Readiness is pushed ahead of the next load, so it has no version of its own.
+        if before.is_none_or(|before| before.readiness != told.readiness) {
+            next.state.readiness = told.readiness.clone();
+        }
+        next.refreshed_at = now;
+        clear_suspicion(&mut next, now);
+        self.replace(next);
+    }
+
+    /// Takes over the state that came with a server's answer.
+    pub(super) fn answered(&mut self, node: &NodeId, told: &NodeState, now: Instant) {
+        let Some(mut next) = self.node(node) else {
+            return;
+        };
+        let at = (told.generation, told.version);
+        if at >= (next.state.generation, next.state.version) {
+            let load = told.load.or(next.state.load);
+            next.state = NodeState {
+                load,
+                ..told.clone()
+            };
+            if let Some(book) = self.nodes.get_mut(node).filter(|_| told.load.is_some()) {
+                book.answered_load = at;
+            }
+        }
+        next.refreshed_at = now;
+        clear_suspicion(&mut next, now);
         self.replace(next);
         Arc::make_mut(&mut self.view.in_flight).settle(node, told.generation, told.version);
     }
@@ -246,14 +243,14 @@ impl FarmState {
         let Some(mut next) = self.node(node) else {
             return;
         };
-        if let What::Snapshot { .. } = update.what {
+        let at = (update.generation, update.version);
+        let is_snapshot = matches!(update.what, What::Snapshot { .. });
+        if is_snapshot {
             self.forget_sessions(node);
             next.followed = true;
         }
-        let at = (update.generation, update.version);
-        if at >= (next.state.generation, next.state.version) {
-            next.state.generation = update.generation;
-            next.state.version = update.version;
+        if is_snapshot || at >= (next.state.generation, next.state.version) {
+            (next.state.generation, next.state.version) = at;
             next.state.counts = update.counts;
         }
         next.refreshed_at = now;
@@ -407,3 +404,6 @@ const AVERAGES_EVERY: Duration = Duration::from_secs(5);
 
 /// Ten times what one server holds; a claim beyond it is a fault.
 const MAX_SESSIONS_PER_NODE: usize = 10_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! What the view shows after which news.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gossip::{Member, Members};
+use pki::Role;
+use proto::{
+    Advert, Counts, Generation, HostNames, Load, NodeId, NodeState, Readiness, Session, SessionId,
+    SessionState, Username, Version,
+};
+use tokio::time::Instant;
+
+use super::{FarmState, Membership, SUSPICION};
+use crate::view::links::{WatchUpdate, What};
+
+fn node(name: &str) -> NodeId {
+    NodeId::parse(name).unwrap()
+}
+
+fn user(name: &str) -> Username {
+    Username::parse(name).unwrap()
+}
+
+fn session(user_name: &str, id: &str) -> Session {
+    let id = SessionId::parse(id).unwrap();
+    Session {
+        id,
+        user: user(user_name),
+        state: SessionState::Running,
+        starting: false,
+    }
+}
+
+fn state(generation: u64, version: u64, active: u32) -> NodeState {
+    NodeState {
+        generation: Generation(generation),
+        version: Version(version),
+        counts: Counts {
+            active,
+            ..Counts::default()
+        },
+        load: Some(Load {
+            cores: 4,
+            mhz: 2400,
+            ..Load::default()
+        }),
+        readiness: Readiness::Ready,
+    }
+}
+
+fn member(name: &str, live: bool, state: NodeState) -> Arc<Member> {
+    let names = HostNames {
+        names: vec![node(name)],
+        addresses: vec![],
+    };
+    Arc::new(Member {
+        node: node(name),
+        role: Role::Agent,
+        generation: state.generation,
+        address: "10.0.0.1:7464".parse().unwrap(),
+        live,
+        advert: Advert {
+            names,
+            state: Some(state),
+            software: String::new(),
+        },
+    })
+}
+
+fn snapshot(generation: u64, version: u64, sessions: Vec<Session>) -> WatchUpdate {
+    let n_sessions = u32::try_from(sessions.len()).unwrap();
+    WatchUpdate {
+        generation: Generation(generation),
+        version: Version(version),
+        counts: Counts {
+            active: n_sessions,
+            ..Counts::default()
+        },
+        what: What::Snapshot {
+            sessions,
+            reserved: vec![],
+        },
+    }
+}
+
+fn changes(version: u64, upserted: Vec<Session>, removed: &[&str]) -> WatchUpdate {
+    let removed = removed
+        .iter()
+        .map(|id| SessionId::parse(id).unwrap())
+        .collect();
+    WatchUpdate {
+        generation: Generation(1),
+        version: Version(version),
+        counts: Counts {
+            active: 7,
+            ..Counts::default()
+        },
+        what: What::Changes {
+            upserted,
+            removed,
+            reserved: vec![],
+            released: vec![],
+        },
+    }
+}
+
+/// A farm of one server, s1, which has told generation 1, version 1.
+fn farm() -> (FarmState, Instant) {
+    let now = Instant::now();
+    let mut farm = FarmState::new(now);
+    let changes = farm.members(
+        &Members::from_iter([member("s1", true, state(1, 1, 0))]),
+        now,
+    );
+    assert_eq!(
+        changes.to_link,
+        [(node("s1"), "10.0.0.1:7464".parse().unwrap())]
+    );
+    (farm, now)
+}
+
+fn gossip(farm: &mut FarmState, live: bool, state: NodeState, now: Instant) -> Membership {
+    farm.members(&Members::from_iter([member("s1", live, state)]), now)
+}
+
+fn active(farm: &FarmState) -> u32 {
+    farm.view().node(&node("s1")).unwrap().state.counts.active
+}
+
+#[test]
+fn a_server_counts_only_once_it_is_alive_and_has_told_its_state() {
+    let now = Instant::now();
+    let mut farm = FarmState::new(now);
+    let dead = Members::from_iter([member("s1", false, state(1, 1, 0))]);
+    assert_eq!(farm.members(&dead, now), Membership::default());
+    assert!(farm.view().nodes().is_empty());
+}
+
+#[test]
+fn sessions_follow_the_stream_of_their_server() {
+    let (mut farm, now) = farm();
+    farm.watched(
+        &node("s1"),
+        snapshot(1, 5, vec![session("alice", "alice-50")]),
+        now,
+    );
+    farm.watched(
+        &node("s1"),
+        changes(6, vec![session("bob", "bob-51")], &["alice-50"]),
+        now,
+    );
+    assert!(farm.view().of_user(&user("alice")).sessions.is_empty());
+    assert_eq!(farm.view().of_user(&user("bob")).sessions.len(), 1);
+    assert_eq!((farm.view().n_sessions(), active(&farm)), (1, 7));
+}
+
+#[test]
+fn a_new_snapshot_replaces_all_that_was_known() {
+    let (mut farm, now) = farm();
+    farm.watched(
+        &node("s1"),
+        snapshot(1, 5, vec![session("alice", "alice-50")]),
+        now,
+    );
+    farm.watched(
+        &node("s1"),
+        snapshot(2, 1, vec![session("bob", "bob-51")]),
+        now,
+    );
+    assert!(farm.view().of_user(&user("alice")).sessions.is_empty());
+    assert_eq!(farm.view().n_sessions(), 1);
+}
+
+#[test]
+fn gossip_does_not_overrule_what_a_server_says_itself() {
+    let (mut farm, now) = farm();
+    farm.watched(
+        &node("s1"),
+        snapshot(1, 5, vec![session("alice", "alice-50")]),
+        now,
+    );
+    gossip(&mut farm, true, state(u64::MAX, u64::MAX, 99), now);
+    assert_eq!(active(&farm), 1);
+    farm.watched(&node("s1"), changes(6, vec![], &[]), now);
+    assert_eq!(active(&farm), 7, "the server's next word still counts");
+}
+
+#[test]
+fn a_readiness_pushed_by_gossip_counts_at_once_and_an_old_one_does_not_return() {
+    let (mut farm, now) = farm();
+    farm.watched(&node("s1"), snapshot(1, 50, vec![]), now);
+    let draining = Readiness::Draining {
+        reason: "disks".to_owned(),
+    };
+    gossip(
+        &mut farm,
+        true,
+        NodeState {
+            readiness: draining.clone(),
+            ..state(1, 1, 0)
+        },
+        now,
+    );
+    assert_eq!(
+        farm.view().node(&node("s1")).unwrap().state.readiness,
+        draining
+    );
+    farm.answered(&node("s1"), &state(1, 51, 0), now);
+    gossip(
+        &mut farm,
+        true,
+        NodeState {
+            readiness: draining,
+            ..state(1, 2, 0)
+        },
+        now,
+    );
+    assert!(
+        farm.view()
+            .node(&node("s1"))
+            .unwrap()
+            .state
+            .readiness
+            .is_ready()
+    );
+}
+
+#[test]
+fn a_load_by_gossip_is_newer_than_the_version_of_the_stream_but_not_than_an_answer() {
+    let (mut farm, now) = farm();
+    let with_cores = |version, cores| {
+        let load = Load {
+            cores,
+            mhz: 2400,
+            ..Load::default()
+        };
+        NodeState {
+            load: Some(load),
+            ..state(1, version, 0)
+        }
+    };
+    let cores = |farm: &FarmState| {
+        farm.view()
+            .node(&node("s1"))
+            .unwrap()
+            .state
+            .load
+            .unwrap()
+            .cores
+    };
+    farm.watched(&node("s1"), snapshot(1, 50, vec![]), now);
+    gossip(&mut farm, true, with_cores(3, 8), now);
+    assert_eq!(cores(&farm), 8);
+    farm.answered(&node("s1"), &with_cores(60, 16), now);
+    gossip(&mut farm, true, with_cores(4, 32), now);
+    assert_eq!(cores(&farm), 16);
+}
+
+#[test]
+fn the_sessions_of_a_broken_stream_are_stale_and_those_of_a_dead_server_gone() {
+    let (mut farm, now) = farm();
+    farm.watched(
+        &node("s1"),
+        snapshot(1, 5, vec![session("alice", "alice-50")]),
+        now,
+    );
+    farm.watch_broke(&node("s1"), now);
+    let view = farm.view().node(&node("s1")).unwrap();
+    assert!(!view.followed && view.is_suspect());
+    assert_eq!(farm.view().n_sessions(), 1);
+    let changes = gossip(&mut farm, false, state(1, 5, 1), now);
+    assert_eq!(changes.to_unlink, [node("s1")]);
+    assert_eq!(farm.view().n_sessions(), 0);
+    assert!(!farm.view().node(&node("s1")).unwrap().live);
+}
+
+#[test]
+fn a_server_that_comes_back_is_linked_again() {
+    let (mut farm, now) = farm();
+    gossip(&mut farm, false, state(1, 1, 0), now);
+    let changes = gossip(&mut farm, true, state(2, 1, 0), now);
+    assert_eq!(changes.to_link.len(), 1);
+    assert_eq!(
+        farm.members(&Members::default(), now).to_unlink,
+        [node("s1")]
+    );
+    assert!(farm.view().nodes().is_empty());
+}
+
+#[test]
+fn a_suspect_is_cleared_by_news_but_not_in_its_first_seconds() {
+    let (mut farm, now) = farm();
+    let suspect = |farm: &FarmState| farm.view().node(&node("s1")).unwrap().is_suspect();
+    farm.silent(&node("s1"), now);
+    gossip(
+        &mut farm,
+        true,
+        state(1, 2, 0),
+        now + Duration::from_secs(1),
+    );
+    assert!(suspect(&farm));
+    farm.tick(now + SUSPICION + Duration::from_secs(1));
+    assert!(suspect(&farm), "time alone clears nobody");
+    gossip(&mut farm, true, state(1, 3, 0), now + SUSPICION);
+    assert!(!suspect(&farm));
+}
+
+#[test]
+fn a_placement_counts_until_its_server_shows_it() {
+    let (mut farm, now) = farm();
+    farm.watched(&node("s1"), snapshot(1, 5, vec![]), now);
+    farm.placed(user("alice"), &node("s1"), (Generation(1), Version(6)), now);
+    assert_eq!(farm.view().in_flight().count(&node("s1")), 1);
+    farm.watched(&node("s1"), changes(6, vec![], &[]), now);
+    assert_eq!(farm.view().in_flight().count(&node("s1")), 0);
+    farm.placed(user("alice"), &node("s1"), (Generation(1), Version(6)), now);
+    assert_eq!(
+        farm.view().in_flight().count(&node("s1")),
+        0,
+        "shown already"
+    );
+}
+
+#[test]
+fn a_followed_server_stays_fresh_though_it_has_nothing_to_say() {
+    let (mut farm, now) = farm();
+    farm.watched(&node("s1"), snapshot(1, 5, vec![]), now);
+    let later = now + Duration::from_secs(60);
+    farm.tick(later);
+    assert_eq!(farm.view().node(&node("s1")).unwrap().refreshed_at, later);
+    farm.watch_broke(&node("s1"), later);
+    farm.tick(later + Duration::from_secs(60));
+    assert_eq!(farm.view().node(&node("s1")).unwrap().refreshed_at, later);
+}
