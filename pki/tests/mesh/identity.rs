@@ -230,6 +230,34 @@ fn a_certificate_for_clients_only_is_no_identity() {
 }
 
 #[test]
+fn a_ca_below_the_issuing_ca_makes_no_identity() {
+    use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let farm = Farm::new("office");
+    let dir = farm.issue(Role::Agent, "web1", DAY).directory;
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let issuing = read(&farm.ca().join("issuing.crt"));
+    let issuing_key = KeyPair::from_pem(&read(&farm.ca().join("issuing.key"))).unwrap();
+    let above = Issuer::from_ca_cert_pem(&issuing, issuing_key).unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let below_key = KeyPair::generate().unwrap();
+    let below = params.signed_by(&below_key, &above).unwrap().pem();
+
+    let mut params = CertificateParams::new([pki::MEMBER_DNS_NAME.to_owned()]).unwrap();
+    params
+        .subject_alt_names
+        .push(uri("x2gofarm://office/broker/web1"));
+    params.extended_key_usages = vec![ServerAuth, ClientAuth];
+    let key = KeyPair::from_pem(&read(&dir.join("leaf.key"))).unwrap();
+    let signer = Issuer::from_ca_cert_pem(&below, below_key).unwrap();
+    let leaf = params.signed_by(&key, &signer).unwrap().pem();
+    fs::write(dir.join("leaf.crt"), leaf + &below + &issuing).unwrap();
+    let found = told(&dir, &farm.clock);
+    assert!(found.contains("PathLenConstraintViolated"), "{found}");
+}
+
+#[test]
 fn the_dates_are_checked_against_the_given_clock() {
     let farm = Farm::new("office");
     let issued = farm.issue(Role::Agent, "web1", DAY);

@@ -52,6 +52,14 @@ impl Watched {
     }
 }
 
+/// Replaces a file in one step, so that nobody looks at half of it.
+fn put(dir: &Path, name: &str, bytes: &[u8]) {
+    let new = dir.join(format!("{name}.new"));
+    fs::write(&new, bytes).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&new, dir.join(name)).unwrap();
+}
+
 #[tokio::test]
 async fn new_connections_show_the_new_certificate_on_both_ends_and_old_ones_live_on() {
     let farm = Farm::new("office");
@@ -98,20 +106,20 @@ async fn a_broken_replacement_keeps_the_old_and_is_reported_once() {
 
     let breakages: [(&str, &dyn Fn()); 5] = [
         ("holds no certificate", &|| {
-            fs::write(dir.join("leaf.crt"), "half a fi").unwrap();
+            put(dir, "leaf.crt", b"half a fi");
         }),
         ("cannot read", &|| {
             fs::remove_file(dir.join("leaf.crt")).unwrap();
         }),
         ("the key does not belong to the leaf", &|| {
-            fs::copy(other.join("leaf.crt"), dir.join("leaf.crt")).unwrap();
+            put(dir, "leaf.crt", &fs::read(other.join("leaf.crt")).unwrap());
         }),
         ("has mode 0640", &|| {
             let mode = fs::Permissions::from_mode(0o640);
             fs::set_permissions(dir.join("leaf.key"), mode).unwrap();
         }),
         ("holds no certificate", &|| {
-            fs::write(dir.join("roots.pem"), "").unwrap();
+            put(dir, "roots.pem", b"");
         }),
     ];
     for (expected, break_it) in breakages {
@@ -124,7 +132,7 @@ async fn a_broken_replacement_keeps_the_old_and_is_reported_once() {
 
     // Many looks later there is no second warning.
     let logs = Logs::capture();
-    fs::write(dir.join("leaf.key"), good_key).unwrap();
+    put(dir, "leaf.key", &good_key);
     logs.wait_for(refused).await;
     tokio::time::timeout(40 * OFTEN, std::future::pending::<()>())
         .await
@@ -156,8 +164,8 @@ async fn an_expired_replacement_is_refused() {
     // The short one ends; what is put in its place has ended, too.
     farm.hand.advance(5 * DAY);
     let logs = Logs::capture();
-    let key = before.directory.join("leaf.key");
-    fs::write(&key, fs::read(&key).unwrap()).unwrap();
+    let key = fs::read(before.directory.join("leaf.key")).unwrap();
+    put(&before.directory, "leaf.key", &key);
     let line = logs.wait_for("refused").await;
     assert!(line.contains("expired at 2026-11-23T07:30:00Z"), "{line}");
     assert_eq!(files.serial(), short);
