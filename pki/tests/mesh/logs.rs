@@ -1,42 +1,44 @@
 //! What the program logged during a test.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
-use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::wait::wait_for;
 
-/// The lines logged on this thread as long as it lives. Tests here run on one thread.
-pub(crate) struct Logs {
-    text: Text,
-    _guard: DefaultGuard,
+/// The lines logged on this thread since it was made. Each test runs on a thread of its own.
+pub(crate) struct Logs;
+
+/// Keeps what is logged with the thread that logs it.
+struct OfThisThread;
+
+thread_local! {
+    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-#[derive(Clone, Default)]
-struct Text(Arc<Mutex<Vec<u8>>>);
+static SUBSCRIBED: Once = Once::new();
 
 impl Logs {
     pub(crate) fn capture() -> Self {
-        let text = Text::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(text.clone())
-            .with_max_level(LevelFilter::DEBUG)
-            .with_ansi(false)
-            .without_time()
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
-        Self {
-            text,
-            _guard: guard,
-        }
+        SUBSCRIBED.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_writer(|| OfThisThread)
+                .with_max_level(LevelFilter::DEBUG)
+                .with_ansi(false)
+                .without_time()
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+        });
+        TEXT.with_borrow_mut(Vec::clear);
+        Self
     }
 
     /// The lines of our own crate.
+    #[expect(clippy::unused_self, reason = "lines are kept only after capture()")]
     pub(crate) fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(self.text.0.lock().unwrap().clone()).unwrap();
+        let text = TEXT.with_borrow(|bytes| String::from_utf8(bytes.clone()).unwrap());
         text.lines()
             .filter(|line| line.contains("pki::"))
             .map(str::to_owned)
@@ -61,21 +63,13 @@ impl Logs {
     }
 }
 
-impl io::Write for Text {
+impl io::Write for OfThisThread {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        TEXT.with_borrow_mut(|text| text.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Text {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
     }
 }
