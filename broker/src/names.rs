@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use proto::{HostNames, NodeId};
 
-use crate::profiles::{DEFAULT_SSH_PORT, ProfileHost};
+use crate::profiles::{DEFAULT_SSH_PORT, HostKey, ProfileHost};
 
 /// All names and addresses of the farm, with the node each belongs to.
 #[derive(Clone, Debug, Default)]
@@ -96,23 +96,23 @@ impl HostIndex {
     /// The same with the reason: first by the host's name, then by its address.
     #[must_use]
     pub fn look_up(&self, host: &ProfileHost) -> Resolved<'_> {
-        let by_name = self.look_up_text(&host.name);
+        let (name, address) = host.keys();
+        let by_name = self.look_up_key(name);
         if let Resolved::Node(_) = by_name {
             return by_name;
         }
-        let address = host.address.as_deref();
-        match address.map(|address| self.look_up_text(address)) {
+        match address.map(|address| self.look_up_key(address)) {
             None | Some(Resolved::Unknown) => by_name,
             Some(by_address) => by_address,
         }
     }
 
-    fn look_up_text(&self, text: &str) -> Resolved<'_> {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Resolved::of(self.addresses.get(&address.to_canonical()));
-        }
-        let Ok(name) = NodeId::parse(text) else {
-            return Resolved::Unknown;
+    fn look_up_key(&self, key: &HostKey) -> Resolved<'_> {
+        let name = match key {
+            HostKey::Address(address) => {
+                return Resolved::of(self.addresses.get(&address.to_canonical()));
+            }
+            HostKey::Name(name) => name,
         };
         if let Some(node) = self.ids.get(name.as_str()) {
             return Resolved::Node(node);
@@ -120,7 +120,7 @@ impl HostIndex {
         if let Some(claim) = self.names.get(name.as_str()) {
             return Resolved::of(Some(claim));
         }
-        if is_full(&name) {
+        if is_full(name) {
             Resolved::of(self.short_only.get(name.short()))
         } else {
             Resolved::of(self.first_labels.get(name.as_str()))

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 
 use proto::SessionProfileId;
 
+pub(crate) use host::HostKey;
 pub use host::{HostError, ProfileHost};
 pub use rendered::{Gap, Rendered};
 

@@ -202,13 +202,16 @@ impl fmt::Display for IssueReport<'_> {
         writeln!(f, "  {ROOTS}  the root that the {role} accepts")?;
         writeln!(
             f,
-            "Copy these three files to {DEFAULT_NODE_DIR} on {node}, owned by the user"
+            "Copy these three files to {DEFAULT_NODE_DIR}/{role} on {node}, owned by the user"
         )?;
         writeln!(
             f,
             "that the {role} runs as, the key with mode 0600; then remove them here:"
         )?;
-        writeln!(f, "  scp -p {from}/* root@{node}:{DEFAULT_NODE_DIR}/")
+        writeln!(
+            f,
+            "  scp -p {from}/* root@{node}:{DEFAULT_NODE_DIR}/{role}/"
+        )
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) use key_file::{KeyAccess, read_key};
 
 /// Where the CA keeps its files, unless told otherwise.
 pub const DEFAULT_CA_DIR: &str = "/etc/x2go/ca";
-/// Where a member keeps its files, unless told otherwise.
+/// Where members keep their files, each role in a directory of its name.
 pub const DEFAULT_NODE_DIR: &str = "/etc/x2go/pki";
 
 /// A member's file with its leaf and the issuing CA behind it.

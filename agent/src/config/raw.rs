@@ -41,7 +41,7 @@ impl Default for RawConfig {
     fn default() -> Self {
         Self {
             node: None,
-            identity: PathBuf::from("/etc/x2go/x2gobroker-agent/identity"),
+            identity: PathBuf::from("/etc/x2go/pki/agent"),
             listen: "0.0.0.0:7464".to_owned(),
             advertise: None,
             seeds: Vec::new(),

@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 #[command(name = "x2gobrokerctl", version)]
 struct Ctl {
     /// Directory of the operator's certificate.
-    #[arg(long, value_name = "DIR", default_value = "/etc/x2go/broker/operator")]
+    #[arg(long, value_name = "DIR", default_value = "/etc/x2go/pki/operator")]
     identity: PathBuf,
 
     /// The X2Go server: the name in its agent's certificate.

@@ -44,7 +44,7 @@ impl MeshConfig {
         let listen = listen(raw);
         let advertise = advertise(raw, listen);
         let path = |key, default: &str| raw.text("mesh", key).unwrap_or(default).into();
-        let identity = path("identity", "/etc/x2go/broker/identity");
+        let identity = path("identity", "/etc/x2go/pki/broker");
         let state_directory = path("state-directory", "/var/lib/x2gobroker");
         Some(Self {
             identity,

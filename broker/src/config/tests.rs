@@ -62,7 +62,7 @@ fn what_is_not_given_has_its_default() {
     assert_eq!(problems, Vec::<String>::new());
     let mesh = &config.mesh;
     assert_eq!(mesh.node.as_str(), "broker1");
-    assert_eq!(mesh.identity.to_str(), Some("/etc/x2go/broker/identity"));
+    assert_eq!(mesh.identity.to_str(), Some("/etc/x2go/pki/broker"));
     assert_eq!(mesh.listen.to_string(), "0.0.0.0:7465");
     assert_eq!((mesh.advertise, mesh.seeds.len()), (None, 0));
     assert_eq!(mesh.state_directory.to_str(), Some("/var/lib/x2gobroker"));

@@ -1,6 +1,6 @@
 //! Which X2Go server does an entry of a profile's `host` list mean?
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use proto::NodeId;
 
@@ -15,6 +15,15 @@ pub struct ProfileHost {
     pub address: Option<String>,
     /// The SSH port behind the address; else the profile's `sshport` counts.
     pub port: Option<u16>,
+    name_key: HostKey,
+    address_key: Option<HostKey>,
+}
+
+/// A host name or address in the form in which nodes are looked up by it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum HostKey {
+    Address(IpAddr),
+    Name(NodeId),
 }
 
 /// Why an entry of a `host` list can't be read.
@@ -43,8 +52,10 @@ impl ProfileHost {
         let text = text.trim();
         let Some((name, rest)) = text.split_once('(') else {
             return Ok(Self {
-                name: host(text).ok_or_else(|| HostError::Name(cut(text)))?,
+                name_key: HostKey::parse(text).ok_or_else(|| HostError::Name(cut(text)))?,
+                name: text.to_owned(),
                 address: None,
+                address_key: None,
                 port: None,
             });
         };
@@ -53,11 +64,19 @@ impl ProfileHost {
         let inner = inner.ok_or_else(|| HostError::Form(cut(text)))?.trim();
         let (address, port) = split_port(inner);
         let port = port.map(|port| port_number(port).ok_or_else(|| HostError::Port(cut(port))));
+        let address_key = HostKey::parse(address);
         Ok(Self {
-            name: host(name).ok_or_else(|| HostError::Name(cut(name)))?,
-            address: Some(host(address).ok_or_else(|| HostError::Address(cut(address)))?),
+            name_key: HostKey::parse(name).ok_or_else(|| HostError::Name(cut(name)))?,
+            name: name.to_owned(),
+            address_key: Some(address_key.ok_or_else(|| HostError::Address(cut(address)))?),
+            address: Some(address.to_owned()),
             port: port.transpose()?,
         })
+    }
+
+    /// The name, then the address: nodes are looked up in this order.
+    pub(crate) fn keys(&self) -> (&HostKey, Option<&HostKey>) {
+        (&self.name_key, self.address_key.as_ref())
     }
 
     /// Where clients connect: the address if there is one, else the name.
@@ -70,7 +89,8 @@ impl ProfileHost {
     /// can't read an IPv6 address.
     #[must_use]
     pub fn clients_can_not_read_it(&self) -> bool {
-        self.target().parse::<Ipv6Addr>().is_ok()
+        let target = self.address_key.as_ref().unwrap_or(&self.name_key);
+        matches!(target, HostKey::Address(IpAddr::V6(_)))
     }
 }
 
@@ -93,9 +113,13 @@ fn port_number(text: &str) -> Option<u16> {
     text.trim().parse().ok().filter(|&port| port != 0)
 }
 
-fn host(text: &str) -> Option<String> {
-    let good = NodeId::parse(text).is_ok() || text.parse::<IpAddr>().is_ok();
-    good.then(|| text.to_owned())
+impl HostKey {
+    fn parse(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(address) => Some(Self::Address(address)),
+            Err(_) => NodeId::parse(text).ok().map(Self::Name),
+        }
+    }
 }
 
 fn cut(text: &str) -> String {

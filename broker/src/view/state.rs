@@ -224,7 +224,15 @@ impl FarmState {
         next.refreshed_at = now;
         clear_suspicion(&mut next, now);
         self.replace(next);
-        Arc::make_mut(&mut self.view.in_flight).settle(node, told.generation, told.version);
+        self.settle(node, (told.generation, told.version));
+    }
+
+    /// Records in flight are shared with snapshots, so they are only touched, and copied
+    /// for that, when there is something to settle.
+    fn settle(&mut self, node: &NodeId, at: (Generation, Version)) {
+        if self.view.in_flight.can_settle(node, at.0, at.1) {
+            Arc::make_mut(&mut self.view.in_flight).settle(node, at.0, at.1);
+        }
     }
 
     fn node(&self, node: &NodeId) -> Option<NodeView> {
@@ -257,7 +265,7 @@ impl FarmState {
         clear_suspicion(&mut next, now);
         self.replace(next);
         self.apply_sessions(node, update.what);
-        Arc::make_mut(&mut self.view.in_flight).settle(node, update.generation, update.version);
+        self.settle(node, at);
     }
 
     fn apply_sessions(&mut self, node: &NodeId, what: What) {
@@ -348,7 +356,9 @@ impl FarmState {
     /// stream is up is fresh even when it has nothing to say.
     pub(super) fn tick(&mut self, now: Instant) {
         let since_start = now.saturating_duration_since(self.started);
-        Arc::make_mut(&mut self.view.in_flight).expire(since_start);
+        if self.view.in_flight.can_expire(since_start) {
+            Arc::make_mut(&mut self.view.in_flight).expire(since_start);
+        }
         let alive: Vec<NodeView> = self
             .view
             .nodes

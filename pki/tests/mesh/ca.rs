@@ -116,8 +116,8 @@ fn issue_writes_three_files_says_what_to_do_and_keeps_a_log() {
         "valid until 2027-02-20T07:30:00Z\n",
         &format!("Wrote into {dir}:\n"),
         "leaf.key  its private key, mode 0600\n",
-        "Copy these three files to /etc/x2go/pki on web1.example.org",
-        &format!("scp -p {dir}/* root@web1.example.org:/etc/x2go/pki/\n"),
+        "Copy these three files to /etc/x2go/pki/agent on web1.example.org",
+        &format!("scp -p {dir}/* root@web1.example.org:/etc/x2go/pki/agent/\n"),
     ] {
         assert!(out.contains(part), "{part:?} is missing in: {out}");
     }
