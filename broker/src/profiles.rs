@@ -57,9 +57,9 @@ impl SessionProfiles {
     /// Reads a file. `file` is how problems call it.
     ///
     /// # Errors
-    /// All problems, when the file can't be used as a whole: it is too large, or what is
-    /// wrong stands before the first section or in `[DEFAULT]`, and so is about every
-    /// profile.
+    /// All problems, when the file can't be used as a whole: it or what it makes of
+    /// `[DEFAULT]` is too large, or what is wrong stands before the first section or in
+    /// `[DEFAULT]`, and so is about every profile.
     pub fn parse(file: &str, text: &str) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let (ini, errors) = Ini::parse_leniently(text);
         let problems: Vec<_> = errors.iter().map(|e| Problem::of_ini(file, e)).collect();
@@ -74,12 +74,20 @@ impl SessionProfiles {
         let mut problems = problems;
         let mut told = HashSet::new();
         let mut profiles = Vec::new();
+        let mut n_bytes = 0;
         for section in ini.sections() {
             if broken.contains(section.name()) {
                 continue;
             }
             let mut reading = Reading::new(file, &ini, section);
-            profiles.extend(SessionProfile::read(&mut reading));
+            let profile = SessionProfile::read(&mut reading);
+            n_bytes += profile.as_ref().map_or(0, SessionProfile::n_bytes);
+            profiles.extend(profile);
+            if n_bytes > MAX_ANSWER_BYTES {
+                let text = "all profiles together, with what they inherit, exceed 64 MB";
+                problems.push(Problem::of_file(file, text));
+                return Err(problems);
+            }
             // What stands in [DEFAULT] is found wrong in each profile; once is enough.
             let new = |p: &Problem| told.insert((p.line, p.key.clone(), p.text.clone()));
             problems.extend(reading.problems.into_iter().filter(new));
@@ -130,6 +138,11 @@ impl SessionProfile {
     #[must_use]
     pub fn is_shadow(&self) -> bool {
         self.command == "SHADOW"
+    }
+
+    /// How much it adds to an answer that shows all profiles.
+    fn n_bytes(&self) -> usize {
+        self.rendered.len() + self.host_names.len()
     }
 
     /// Reads a section; none when it is broken.
@@ -207,6 +220,10 @@ fn read_hosts(reading: &mut Reading<'_>) -> Vec<ProfileHost> {
     }
     hosts
 }
+
+/// Every profile repeats what it inherits, so that a small file could fill the memory;
+/// 10,000 profiles of 6 KB fit.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// Where SSH servers listen.
 pub const DEFAULT_SSH_PORT: u16 = 22;
