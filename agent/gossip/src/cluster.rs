@@ -12,7 +12,6 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chitchat::transport::Transport;
 use proto::Generation;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -20,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::own::OwnKeys;
-use crate::{ClusterConfig, ClusterError, ClusterHandle, Generations, Members};
+use crate::{ClusterConfig, ClusterError, ClusterHandle, Generations, Members, Transport};
 use life::{Ended, Shared};
 
 /// The membership of this node. [`Cluster::run`] does the work.

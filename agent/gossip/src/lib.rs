@@ -20,8 +20,7 @@
 //! * our own keys are set again and again, keys that are not ours are deleted,
 //! * values of others are read defensively, and the highest generation of a member wins.
 //!
-//! Deliberately absent: sessions, and any secret. chitchat's types do not leave this crate,
-//! but for its [`Transport`], which both transports implement.
+//! Deliberately absent: sessions, and any secret. Nobody else knows chitchat.
 //!
 //! ```
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -57,9 +56,9 @@ mod own;
 mod random;
 mod throttle;
 mod traffic;
+mod transport;
 
 pub use change::{Change, changes};
-pub use chitchat::transport::Transport;
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ClusterError, Settings};
 pub use generation::{GenerationError, Generations, next_generation};
@@ -69,3 +68,4 @@ pub use memory::MemoryNetwork;
 pub use mtls::{GossipService, MtlsTransport, TransportLimits};
 pub use own::AdvertiseError;
 pub use traffic::Traffic;
+pub use transport::Transport;

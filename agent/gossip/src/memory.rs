@@ -27,6 +27,8 @@ struct Wires {
     cut: HashSet<(SocketAddr, SocketAddr)>,
 }
 
+impl crate::Transport for MemoryNetwork {}
+
 impl MemoryNetwork {
     /// A network without anybody.
     #[must_use]

@@ -19,6 +19,12 @@ pub(crate) fn fraction() -> f64 {
     f64::from(upper) / (f64::from(u32::MAX) + 1.0)
 }
 
+/// An index into something of this length; none if it is empty.
+pub(crate) fn index(length: usize) -> Option<usize> {
+    let length = u64::try_from(length).ok()?;
+    usize::try_from(unguessable().checked_rem(length)?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chitchat::transport::Transport;
 use chitchat::{Chitchat, ChitchatHandle, ChitchatId, NodeState};
 use proto::{Advert, Generation};
 use tokio::sync::{Notify, mpsc, watch};
@@ -18,7 +17,7 @@ use super::setup;
 use super::tap::Tap;
 use super::view::View;
 use crate::own::OwnKeys;
-use crate::{ClusterConfig, Member, Members};
+use crate::{ClusterConfig, Member, Members, Transport};
 
 /// What all lives of one cluster share.
 #[derive(Clone)]
@@ -67,14 +66,14 @@ struct Life {
 /// A push that was asked for.
 struct Push {
     number: u64,
-    /// Who has not got it yet; nobody is chosen before it begins.
+    /// The brokers that have not got it yet; none are chosen before it begins.
     waiting_for: Option<BTreeSet<SocketAddr>>,
 }
 
 /// Runs one life until `stop` or its failure.
 pub(crate) async fn run(shared: Shared, generation: Generation, stop: CancellationToken) -> Ended {
     let (to_acks, acks) = mpsc::channel(ACKS);
-    let tap = Tap::new(Arc::clone(&shared.transport), to_acks);
+    let tap = Tap::new(shared.transport.clone(), to_acks);
     let config = setup::chitchat_config(&shared.config, generation);
     let keys = setup::initial_keys(&shared.own.borrow());
     let chitchat = match chitchat::spawn_chitchat(config, keys, &tap).await {
@@ -241,12 +240,14 @@ impl Life {
         while self.acks.try_recv().is_ok() {}
         self.gate.passed(Instant::now());
         self.turn = self.turn.wrapping_add(1);
-        let targets = push_targets(&self.shared.members.borrow(), &self.us, self.turn);
-        for target in &targets {
+        self.prefer();
+        let members = self.shared.members.borrow().clone();
+        let targets = push_targets(&members, &self.us, self.turn);
+        for target in targets.brokers.iter().chain(&targets.others) {
             self.gossip(*target);
         }
         if let Some(push) = &mut self.push {
-            push.waiting_for = Some(targets.into_iter().collect());
+            push.waiting_for = Some(targets.brokers);
         }
         self.end_push_when_nobody_waits();
     }
@@ -277,13 +278,26 @@ impl Life {
 
     /// Gossips to all seeds, and after a restart to those we knew.
     fn contact(&self) {
+        self.prefer();
+        for address in self.contacts() {
+            self.gossip(address);
+        }
+    }
+
+    fn contacts(&self) -> BTreeSet<SocketAddr> {
         let mut addresses = self.seeds.addresses(self.us.address);
         if self.is_alone {
             addresses.extend(&self.contact_also);
         }
-        for address in addresses {
-            self.gossip(address);
-        }
+        addresses
+    }
+
+    /// Has the transport reach the seeds and the brokers themselves.
+    fn prefer(&self) {
+        let members = self.shared.members.borrow().clone();
+        let mut addresses = push_targets(&members, &self.us, 0).brokers;
+        addresses.extend(self.contacts());
+        self.shared.transport.prefer(addresses);
     }
 
     fn gossip(&self, to: SocketAddr) {

@@ -1,5 +1,6 @@
 //! When may our news be pushed, and to whom?
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -50,19 +51,31 @@ impl PushGate {
     }
 }
 
-/// Every live broker, since brokers decide by it, and a few others, which spread it.
-/// `turn` chooses the others.
-pub(crate) fn push_targets(members: &Members, own: &Member, turn: usize) -> Vec<SocketAddr> {
+/// To whom a push goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Targets {
+    /// Every live broker, since brokers decide by it.
+    pub(crate) brokers: BTreeSet<SocketAddr>,
+    /// A few others, which spread it.
+    pub(crate) others: Vec<SocketAddr>,
+}
+
+/// Chooses the targets; `turn` decides which others they are.
+pub(crate) fn push_targets(members: &Members, own: &Member, turn: usize) -> Targets {
     let is_other = |member: &&Member| (member.role, &member.node) != (own.role, &own.node);
     let live = |role| members.live(role).map(AsRef::as_ref).filter(is_other);
-    let brokers = live(Role::Broker).take(MAX_BROKERS);
     let n_agents = live(Role::Agent).count();
     let start = turn.checked_rem(n_agents).unwrap_or(0);
     let agents = live(Role::Agent)
         .skip(start)
-        .chain(live(Role::Agent).take(start))
-        .take(FEW);
-    brokers.chain(agents).map(|member| member.address).collect()
+        .chain(live(Role::Agent).take(start));
+    Targets {
+        brokers: live(Role::Broker)
+            .take(MAX_BROKERS)
+            .map(|member| member.address)
+            .collect(),
+        others: agents.take(FEW).map(|member| member.address).collect(),
+    }
 }
 
 /// Changes within one request of an operator arrive closer together than this.
@@ -143,13 +156,12 @@ mod tests {
         let members = Members::of_generations(&seen);
         let ports = |turn| {
             let targets = push_targets(&members, &own, turn);
-            targets
-                .iter()
-                .map(std::net::SocketAddr::port)
-                .collect::<Vec<_>>()
+            let all = targets.brokers.iter().chain(&targets.others);
+            all.map(std::net::SocketAddr::port).collect::<Vec<_>>()
         };
         assert_eq!(ports(0), [7, 2, 3, 4]);
         assert_eq!(ports(3), [7, 5, 2, 3]);
-        assert_eq!(push_targets(&Members::default(), &own, 5), []);
+        let nobody = push_targets(&Members::default(), &own, 5);
+        assert!(nobody.brokers.is_empty() && nobody.others.is_empty());
     }
 }

@@ -103,6 +103,12 @@ impl FrameQueue {
         state.frames.clear();
     }
 
+    /// Whether there is a connection that takes frames.
+    pub(crate) fn is_connected(&self) -> bool {
+        let state = self.state();
+        !state.closed && state.room == ROOM_CONNECTED
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state().closed
     }

@@ -1,7 +1,6 @@
 //! chitchat's side of the transport: takes every message at once and waits for nobody.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use super::outbound::Outbound;
 use super::queue::{Added, FrameQueue};
 use super::streams::is_token;
 use super::{Hub, Open};
-use crate::frame;
+use crate::{frame, random};
 
 /// What chitchat sends and receives by. Dropping it ends all streams.
 pub(super) struct MtlsSocket {
@@ -39,8 +38,8 @@ impl MtlsSocket {
         }
     }
 
-    /// Queues a frame; whether it was the only one to be lost, or none.
-    fn queue(&mut self, to: SocketAddr, frame: Bytes) -> Result<(), NotSent> {
+    /// Sends an answer where it belongs, or not at all.
+    fn answer(&self, to: SocketAddr, frame: Bytes) -> Result<(), NotSent> {
         if is_token(to) {
             let n_bytes = frame.len();
             if !self.hub.streams.reply(to, frame) {
@@ -49,31 +48,72 @@ impl MtlsSocket {
             self.hub.traffic.sent(n_bytes);
             return Ok(());
         }
+        match self.peers.get(&to).map(|queue| queue.add(frame)) {
+            Some(Added::Taken) => Ok(()),
+            Some(Added::InsteadOfOldest) => Err(NotSent::OldestLost),
+            Some(Added::Closed) | None => Err(NotSent::StreamGone),
+        }
+    }
+
+    /// Offers to compare notes, which is as good with one member as with another: while
+    /// there is no connection to this one, a partner gets the offer (too).
+    fn offer(&mut self, to: SocketAddr, frame: Bytes) -> Result<(), NotSent> {
+        if is_token(to) {
+            return self.answer(to, frame);
+        }
         if to.port() == 0 || to.ip().is_unspecified() || to.ip().is_multicast() {
             return Err(NotSent::NoAddress);
         }
-        if let Entry::Occupied(peer) = self.peers.entry(to) {
-            match peer.get().add(frame.clone()) {
-                Added::Taken => return Ok(()),
-                Added::InsteadOfOldest => return Err(NotSent::OldestLost),
-                Added::Closed => {
-                    peer.remove();
-                }
+        self.peers.retain(|_, queue| !queue.is_closed());
+        if let Some(queue) = self.peers.get(&to) {
+            match queue.add(frame.clone()) {
+                Added::Taken if queue.is_connected() => return Ok(()),
+                Added::InsteadOfOldest if queue.is_connected() => return Err(NotSent::OldestLost),
+                Added::Taken | Added::InsteadOfOldest | Added::Closed => {}
             }
+        } else if self.has_room_for(to) {
+            self.begin(to, frame.clone());
         }
-        self.begin(to, frame)
+        self.offer_any(frame)
     }
 
-    fn begin(&mut self, to: SocketAddr, frame: Bytes) -> Result<(), NotSent> {
-        self.peers.retain(|_, queue| !queue.is_closed());
-        if self.peers.len() >= self.hub.limits.peers {
-            return Err(NotSent::TooManyPeers);
+    fn has_room_for(&self, to: SocketAddr) -> bool {
+        let preferred = self.hub.preferred();
+        if preferred.contains(&to) {
+            return self.peers.len() < self.hub.limits.peers;
         }
+        let partners = self
+            .peers
+            .keys()
+            .filter(|address| !preferred.contains(address));
+        partners.count() < self.hub.limits.partners
+    }
+
+    fn begin(&mut self, to: SocketAddr, frame: Bytes) {
         let queue = Arc::new(FrameQueue::new());
         queue.add(frame);
         self.peers.insert(to, Arc::clone(&queue));
         let outbound = Outbound::new(Arc::clone(&self.hub), self.open.clone(), to, queue);
         self.open.tasks.spawn(outbound.run());
+    }
+
+    fn offer_any(&self, frame: Bytes) -> Result<(), NotSent> {
+        let partners: Vec<_> = self
+            .peers
+            .values()
+            .filter(|queue| queue.is_connected())
+            .collect();
+        let partner = random::index(partners.len()).and_then(|any| partners.get(any));
+        let n_bytes = frame.len();
+        match partner.map(|queue| queue.add(frame.clone())) {
+            Some(Added::Taken) => return Ok(()),
+            Some(Added::InsteadOfOldest) => return Err(NotSent::OldestLost),
+            Some(Added::Closed) | None => {}
+        }
+        if self.hub.streams.send_to_any(frame) {
+            self.hub.traffic.sent(n_bytes);
+        }
+        // Else it waits for its own connection, which is being made.
         Ok(())
     }
 }
@@ -81,8 +121,10 @@ impl MtlsSocket {
 #[async_trait]
 impl Socket for MtlsSocket {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
+        let is_offer = matches!(message, ChitchatMessage::Syn { .. });
         let sent = match frame::encode(&message) {
-            Ok(frame) => self.queue(to, frame),
+            Ok(frame) if is_offer => self.offer(to, frame),
+            Ok(frame) => self.answer(to, frame),
             Err(error) => {
                 tracing::warn!(%to, %error, "a gossip message was not sent");
                 return Ok(());
@@ -121,6 +163,4 @@ enum NotSent {
     NoAddress,
     #[error("too many wait for this member, the oldest was given up")]
     OldestLost,
-    #[error("there are too many members")]
-    TooManyPeers,
 }

@@ -10,7 +10,7 @@ use pki::Subject;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::random::unguessable;
+use crate::random::{self, unguessable};
 
 /// The inbound streams. Clones are the same.
 #[derive(Debug, Clone)]
@@ -94,6 +94,13 @@ impl Streams {
         let streams = self.streams();
         let stream = streams.get(&token);
         stream.is_some_and(|stream| stream.replies.try_send(frame).is_ok())
+    }
+
+    /// Sends a frame to any member that has a stream to us. False when it is lost.
+    pub(crate) fn send_to_any(&self, frame: Bytes) -> bool {
+        let streams = self.streams();
+        let any = random::index(streams.len()).and_then(|any| streams.values().nth(any));
+        any.is_some_and(|stream| stream.replies.try_send(frame).is_ok())
     }
 
     fn streams(&self) -> MutexGuard<'_, HashMap<SocketAddr, Inbound>> {

@@ -127,10 +127,7 @@ async fn a_member_with_a_foreign_root_can_not_gossip() {
 async fn a_member_with_an_expired_certificate_can_not_gossip() {
     let start = UnixTime::since_unix_epoch(Duration::from_secs(1_795_000_000));
     let (clock, hand) = Clock::manual(start);
-    let mut farm = Farm {
-        net: Net::Mtls(Pki::new(clock)),
-        settings: Settings::local(),
-    };
+    let mut farm = Farm::with_clock(clock);
     let request = |name| IssueRequest::new(Agent, NodeName::parse(name).unwrap());
     let life = Duration::from_secs(3600);
     let short = IssueRequest {

@@ -34,6 +34,7 @@ pub(crate) enum Net {
 pub(crate) struct Farm {
     pub(crate) net: Net,
     pub(crate) settings: Settings,
+    pub(crate) limits: TransportLimits,
 }
 
 /// One running member.
@@ -86,14 +87,22 @@ impl Farm {
         Self {
             net,
             settings: Settings::lan(),
+            limits: TransportLimits::default(),
         }
     }
 
     /// Over mutual TLS on the loopback.
     pub(crate) fn mtls() -> Self {
+        Self::with_clock(Clock::system())
+    }
+
+    /// Over mutual TLS, with certificates of this clock.
+    pub(crate) fn with_clock(clock: Clock) -> Self {
+        let net = Net::Mtls(Pki::new(clock));
         Self {
-            net: Net::Mtls(Pki::new(Clock::system())),
+            net,
             settings: Settings::local(),
+            limits: TransportLimits::default(),
         }
     }
 
@@ -148,7 +157,9 @@ impl Farm {
         let config = self.config(address, role, name, seeds, generation);
         match &self.net {
             Net::Memory { network, .. } => run_in_memory(config, network.clone()),
-            Net::Mtls(pki) => run_over_mtls(config, pki.identity(role, name)).await,
+            Net::Mtls(pki) => {
+                run_over_mtls(config, pki.identity(role, name), self.limits.clone()).await
+            }
         }
     }
 
@@ -161,7 +172,8 @@ impl Farm {
         seeds: &[String],
     ) -> Node {
         let any = ([127, 0, 0, 1], 0).into();
-        run_over_mtls(self.config(any, role, name, seeds, 1), identity).await
+        let config = self.config(any, role, name, seeds, 1);
+        run_over_mtls(config, identity, self.limits.clone()).await
     }
 
     fn config(
@@ -209,11 +221,15 @@ fn run_in_memory(config: ClusterConfig, network: MemoryNetwork) -> Node {
     )
 }
 
-async fn run_over_mtls(mut config: ClusterConfig, identity: IdentityWatch) -> Node {
+async fn run_over_mtls(
+    mut config: ClusterConfig,
+    identity: IdentityWatch,
+    limits: TransportLimits,
+) -> Node {
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let listener = bind(config.advertise, &identity).await;
     config.advertise = listener.local_addr();
-    let (transport, service) = MtlsTransport::new(identity, TransportLimits::default());
+    let (transport, service) = MtlsTransport::new(identity, limits);
     tasks.spawn(serve(listener, service.clone(), stop.clone()));
     run(config, transport, Some(service), stop, tasks)
 }

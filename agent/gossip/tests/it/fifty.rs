@@ -16,10 +16,12 @@ async fn fifty_members_over_mtls() {
     let nodes = start_fifty(&mut farm).await;
 
     let membership = all_see_all_after(&nodes, Instant::now()).await;
-    println!("all see all after {membership:.1} rounds");
+    let n_connects: u64 = traffic(&nodes).iter().map(|traffic| traffic.connects).sum();
+    let cpu = cpu_seconds();
+    println!("all see all after {membership:.1} rounds, {n_connects} connects, {cpu:.1} s of CPU");
 
     // The farm has connected; now it only gossips.
-    let (before, start) = (traffic(&nodes), Instant::now());
+    let (before, start, cpu) = (traffic(&nodes), Instant::now(), cpu_seconds());
     let mut slowest: f64 = 0.0;
     for n in 0..5 {
         let rounds = change_reaches_all_after(&nodes, &nodes[10 + n]).await;
@@ -29,6 +31,8 @@ async fn fifty_members_over_mtls() {
     let rest = Duration::from_secs(10).saturating_sub(start.elapsed());
     tokio::time::sleep(rest).await;
     print_cost(&before, &traffic(&nodes), start.elapsed());
+    let cpu = (cpu_seconds() - cpu) * 1000.0 / 50.0 / start.elapsed().as_secs_f64();
+    println!("and {cpu:.1} ms of CPU");
 
     assert!(
         membership <= 10.0,
@@ -97,6 +101,19 @@ async fn change_reaches_all_after(nodes: &[Node], changed: &Node) -> f64 {
 fn traffic(nodes: &[Node]) -> Vec<Traffic> {
     let services = nodes.iter().filter_map(|node| node.service.as_ref());
     services.map(gossip::GossipService::traffic).collect()
+}
+
+/// What this process has used so far, in user and system mode.
+fn cpu_seconds() -> f64 {
+    // proc_pid_stat(5): fields 14 and 15, in ticks of 10 ms; field 2 may hold blanks.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .filter_map(|field| field.parse::<u32>().ok())
+        .map(f64::from)
+        .sum::<f64>()
+        / 100.0
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are what this test is for")]

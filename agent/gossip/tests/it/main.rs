@@ -13,4 +13,5 @@ mod farm;
 mod fifty;
 mod forge;
 mod hostile;
+mod partners;
 mod suite;

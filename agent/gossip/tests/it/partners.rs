@@ -1,0 +1,37 @@
+//! Is a mesh with few connections as good as a full one, also for who must be told at once?
+
+use gossip::{Settings, TransportLimits};
+use proto::KEY_SOFTWARE;
+
+use crate::farm::{Farm, SOON, expect, look};
+use crate::suite::drains_are_pushed;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_partners_are_enough_for_all_to_hear_all() {
+    let mut farm = Farm::mtls();
+    farm.limits = TransportLimits {
+        partners: 2,
+        ..TransportLimits::default()
+    };
+    farm.settings = Settings::lan();
+    let nodes = farm.of(10).await;
+    for n in 0..5 {
+        let value = format!("version {n}");
+        nodes[11]
+            .handle
+            .advertise(KEY_SOFTWARE, value.clone())
+            .unwrap();
+        for node in &nodes {
+            node.sees(SOON, |members| {
+                let software = &look(members, &nodes[11])?.advert.software;
+                expect(*software == value, format!("software {software:?}"))
+            })
+            .await;
+        }
+    }
+    drains_are_pushed(&nodes[11], &nodes[..2]).await;
+    // Two partners, two brokers; a full mesh of twelve would be 132.
+    let services = nodes.iter().filter_map(|node| node.service.as_ref());
+    let n_connects: u64 = services.map(|service| service.traffic().connects).sum();
+    assert!(n_connects <= 12 * 4, "{n_connects} connects");
+}
