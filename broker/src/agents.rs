@@ -179,7 +179,7 @@ impl AgentLink {
     /// Opens the stream of sessions and reservations.
     ///
     /// # Errors
-    /// When the agent can't be reached within [`WATCH_OPEN_DEADLINE`].
+    /// When the agent can't be reached within 10 seconds.
     pub async fn watch(&self) -> Result<Streaming<WatchEvent>, AskError> {
         let mut client =
             AgentClient::new(self.channel.clone()).max_decoding_message_size(MAX_SNAPSHOT_BYTES);

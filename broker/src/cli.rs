@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app;
 use crate::config::{Config, Sources, load};
+use crate::reload::report;
 
 /// The X2Go session broker: tells X2Go clients which sessions they may start, and where.
 ///
@@ -98,19 +99,11 @@ fn read_config(options: &Daemon) -> Result<Config> {
     };
     match Config::parse(&sources) {
         Ok((config, warnings)) => {
-            for warning in warnings {
-                tracing::warn!("{warning}");
-            }
+            report(&warnings);
             Ok(config)
         }
         Err(problems) => {
-            for problem in &problems {
-                if problem.is_error() {
-                    tracing::error!("{problem}");
-                } else {
-                    tracing::warn!("{problem}");
-                }
-            }
+            report(&problems);
             let n_errors = problems.iter().filter(|problem| problem.is_error()).count();
             bail!("the configuration has {n_errors} error(s), named above");
         }
@@ -121,9 +114,7 @@ fn check_profiles(path: &Path) -> Result<()> {
     let problems = match load::session_profiles(path) {
         Ok((_, problems)) | Err(problems) => problems,
     };
-    for problem in &problems {
-        tracing::error!("{problem}");
-    }
+    report(&problems);
     if problems.iter().any(|problem| problem.is_error()) {
         bail!("some session profiles can't be used");
     }

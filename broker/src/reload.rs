@@ -99,7 +99,8 @@ impl ProfilesReloader {
     }
 }
 
-fn report(problems: &[Problem]) {
+/// Logs problems, each as what it is.
+pub(crate) fn report(problems: &[Problem]) {
     for problem in problems {
         if problem.is_error() {
             error!("{problem}");

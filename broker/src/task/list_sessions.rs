@@ -31,27 +31,32 @@ fn sessions<'a>(view: &'a FarmView, user: &Username) -> &'a [PlacedSession] {
     &view.of_user(user).sessions
 }
 
+/// The session that waits on a host of the profile, shown with its server's own name.
 fn session_on<'a>(
-    profile: &'a SessionProfile,
+    profile: &SessionProfile,
     view: &FarmView,
-    sessions: &[PlacedSession],
+    sessions: &'a [PlacedSession],
 ) -> Option<ListedSession<'a>> {
     if sessions.is_empty() || profile.is_shadow() {
         return None;
     }
     let on_hosts = profile.hosts.iter().filter_map(|host| {
         let node = view.hosts().resolve(host)?;
-        let here = sessions.iter().filter(|placed| placed.node == *node);
-        let state = here.map(|placed| placed.session.state).max()?;
-        Some((state, host))
+        sessions
+            .iter()
+            .filter(|placed| placed.node == *node)
+            .min_by_key(|placed| suspended_first(placed.session.state))
     });
-    let suspended_first = |(state, _): &(SessionState, _)| match state {
+    let best = on_hosts.min_by_key(|placed| suspended_first(placed.session.state))?;
+    Some(ListedSession {
+        state: best.session.state,
+        server: best.node.as_str(),
+    })
+}
+
+fn suspended_first(state: SessionState) -> u8 {
+    match state {
         SessionState::Suspended => 0,
         SessionState::Running => 1,
-    };
-    let (state, host) = on_hosts.min_by_key(suspended_first)?;
-    Some(ListedSession {
-        state,
-        server: &host.name,
-    })
+    }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::agents::{Admission, AskError, Refusal, Verdict};
-use crate::names::{ServerAddress, address_for_client};
+use crate::names::{Resolved, ServerAddress, address_for_client};
 use crate::placement::{
     Freshness, Placement, PlacementKey, Server, Step, UserSession, prior_server,
 };
@@ -64,10 +64,9 @@ pub async fn select_session(
         return first_host(profile);
     }
     let view = placing.feed.view();
-    let hosts = hosts_on_nodes(profile, &view);
-    if hosts.is_empty() {
+    let Some(hosts) = hosts_on_nodes(profile, &view) else {
         return without_agents(placing, profile, user);
-    }
+    };
     let mut login = Login {
         placing,
         view: &view,
@@ -288,19 +287,28 @@ enum Suspects {
     Included,
 }
 
-/// The profile's hosts that are servers of the mesh, each server once.
+/// The profile's hosts that are servers of the mesh, each server once. None when no host
+/// of the profile has an agent.
 fn hosts_on_nodes<'a>(
     profile: &'a SessionProfile,
     view: &'a FarmView,
-) -> Vec<(&'a ProfileHost, &'a NodeView)> {
+) -> Option<Vec<(&'a ProfileHost, &'a NodeView)>> {
     let mut seen = HashSet::with_capacity(profile.hosts.len());
-    let on_nodes = profile.hosts.iter().filter_map(|host| {
-        let node = view.node(view.hosts().resolve(host)?)?;
-        Some((host, &**node))
-    });
-    on_nodes
-        .filter(|(_, node)| seen.insert(&node.node))
-        .collect()
+    let mut on_nodes = Vec::with_capacity(profile.hosts.len());
+    let mut all_unknown = true;
+    for host in &profile.hosts {
+        match view.hosts().look_up(host) {
+            Resolved::Unknown => continue,
+            Resolved::Ambiguous(node) => {
+                let (profile, host) = (&profile.id, &host.name);
+                warn!(%profile, host, %node, "several servers claim this name; it is passed over");
+            }
+            Resolved::Node(node) => on_nodes.extend(view.node(node).map(|node| (host, &**node))),
+        }
+        all_unknown = false;
+    }
+    on_nodes.retain(|(_, node)| seen.insert(&node.node));
+    (!all_unknown).then_some(on_nodes)
 }
 
 /// A shadow session is joined on the first host, as the original does.
