@@ -17,8 +17,9 @@
 //! then the counters differ. At each end the journal is looked at before and after the
 //! header, so that nothing slips through between these two.
 //!
-//! A database in write-ahead mode is read the usual way, for there readers never block
-//! writers. So is one that was written without a pause for [`STARVED_AFTER`].
+//! A database in write-ahead mode is copied too while it has no log. When it has one, it
+//! is read the usual way, for there readers never block writers. So is a database that was
+//! written without a pause for [`STARVED_AFTER`].
 //!
 //! Closing any descriptor of a file drops all locks that its process holds on it, so this
 //! process must not keep a connection to the database open while it takes a fingerprint.
@@ -27,7 +28,7 @@ mod fingerprint;
 mod rows;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ use std::time::{Duration, Instant};
 use proto::NodeId;
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
-use fingerprint::{Fingerprint, FingerprintError, Paths};
+use fingerprint::{Fingerprint, FingerprintError, HEADER_BYTES, Paths};
 pub use rows::{Reading, RowsError, Skipped, StoredSession};
 
 /// The session database of this server, followed by looking at it again and again.
@@ -44,7 +45,8 @@ pub struct SessionDatabase {
     paths: Paths,
     node: NodeId,
     seen: Option<Fingerprint>,
-    writer: Option<(i32, Instant)>,
+    /// Who has been writing without a commit, at which count of changes, and since when.
+    writer: Option<(i32, Option<u32>, Instant)>,
     unsettled_since: Option<Instant>,
 }
 
@@ -167,7 +169,7 @@ impl SessionDatabase {
         let (file, fingerprint) = self.fingerprint()?;
         let writer = fingerprint::writer(&file);
         drop(file);
-        self.check_writer(writer, now)?;
+        self.check_writer(writer, fingerprint.n_changes(), now)?;
         if !fingerprint.is_being_written() && self.seen.as_ref() == Some(&fingerprint) {
             self.unsettled_since = None;
             return Ok(None);
@@ -189,11 +191,11 @@ impl SessionDatabase {
         if before.is_being_written() {
             return Ok(None);
         }
-        if before.is_wal_mode() {
+        if before.has_log() {
             drop(file);
             return Ok(Some((self.open_as_usual()?, before)));
         }
-        let copy = self.copy(&file, &before);
+        let copy = self.copy(file, &before);
         let (_file, after) = self.fingerprint()?;
         if before != after {
             return Ok(None);
@@ -202,7 +204,7 @@ impl SessionDatabase {
         Ok(Some((copy?, after)))
     }
 
-    fn copy(&self, file: &File, fingerprint: &Fingerprint) -> Result<Connection, DatabaseError> {
+    fn copy(&self, mut file: File, fingerprint: &Fingerprint) -> Result<Connection, DatabaseError> {
         let size = fingerprint.size();
         let small_enough = usize::try_from(size).ok().filter(|_| size <= MAX_BYTES);
         let Some(n_bytes) = small_enough else {
@@ -212,8 +214,14 @@ impl SessionDatabase {
             });
         };
         let mut connection = Connection::open_in_memory().map_err(|e| self.content(e))?;
+        let header = fingerprint.header_for_copy();
+        file.seek(SeekFrom::Start(HEADER_BYTES as u64))
+            .map_err(|source| DatabaseError::Io {
+                path: self.path(),
+                source,
+            })?;
         connection
-            .deserialize_read_exact(MAIN_DB, file, n_bytes, true)
+            .deserialize_read_exact(MAIN_DB, header.chain(file), n_bytes, true)
             .map_err(|e| self.content(e))?;
         Ok(connection)
     }
@@ -250,16 +258,21 @@ impl SessionDatabase {
 
     /// x2goserver's transactions take milliseconds. One that lasts keeps it from starting
     /// sessions, even though they can still be read.
-    fn check_writer(&mut self, writer: Option<i32>, now: Instant) -> Result<(), DatabaseError> {
+    fn check_writer(
+        &mut self,
+        writer: Option<i32>,
+        n_changes: Option<u32>,
+        now: Instant,
+    ) -> Result<(), DatabaseError> {
         let Some(pid) = writer else {
             self.writer = None;
             return Ok(());
         };
         let since = match self.writer {
-            Some((before, since)) if before == pid => since,
+            Some((before, n_before, since)) if (before, n_before) == (pid, n_changes) => since,
             _ => now,
         };
-        self.writer = Some((pid, since));
+        self.writer = Some((pid, n_changes, since));
         if now.saturating_duration_since(since) < LOCKED_AFTER {
             return Ok(());
         }
