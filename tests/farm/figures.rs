@@ -56,12 +56,14 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, failed) = (self.count(), self.failures.len());
         let (median, slowest) = (self.median(), self.slowest());
-        write!(
-            f,
-            "{count} logins, {failed} failed, p50 {median:.1?}, slowest {slowest:.1?}"
-        )?;
+        let noticed = self.took.iter().filter(|took| **took > NOTICED).count();
+        write!(f, "{count} logins, {failed} failed, p50 {median:.1?}")?;
+        write!(f, ", slowest {slowest:.1?}, {noticed} over {NOTICED:?}")?;
         self.servers
             .iter()
             .try_for_each(|(server, count)| write!(f, ", {server} {count}"))
     }
 }
+
+/// What a person may notice.
+const NOTICED: Duration = Duration::from_millis(100);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tests::binaries;
@@ -23,6 +24,7 @@ pub(crate) struct Mesh {
     pub(crate) lab: Lab,
     callers: Vec<Caller>,
     n_logins: u32,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Mesh {
@@ -32,6 +34,8 @@ impl Mesh {
         if crate::skipped() {
             return None;
         }
+        // Two farms at once on two cores would measure each other.
+        let alone = ONE_FARM.lock().unwrap_or_else(PoisonError::into_inner);
         let lab = Lab::up(Plan::FARM, &binaries::folder().unwrap()).unwrap();
         println!("the lab was up after {:.1?}", lab.took());
         enrol_all(&lab);
@@ -44,6 +48,7 @@ impl Mesh {
             lab,
             callers,
             n_logins: 0,
+            _alone: alone,
         };
         mesh.lab
             .brokers()
@@ -223,6 +228,8 @@ fn install_identity(lab: &Lab, host: HostName, from: &Path) {
 fn program(name: &str) -> String {
     format!("{}/{name}", Lab::PROGRAMS)
 }
+
+static ONE_FARM: Mutex<()> = Mutex::new(());
 
 const IDENTITY: &str = "/etc/x2go/broker/identity";
 const STATE: &str = "/var/lib/x2gobroker/mesh";
