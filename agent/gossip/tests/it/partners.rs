@@ -1,9 +1,10 @@
 //! Is a mesh with few connections as good as a full one, also for who must be told at once?
 
 use gossip::{Settings, TransportLimits};
+use pki::Role::{Agent, Broker};
 use proto::KEY_SOFTWARE;
 
-use crate::farm::{Farm, SOON, expect, look};
+use crate::farm::{Farm, SOON, all_see_all, expect, look};
 use crate::suite::drains_are_pushed;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -13,7 +14,6 @@ async fn few_partners_are_enough_for_all_to_hear_all() {
         partners: 2,
         ..TransportLimits::default()
     };
-    farm.settings = Settings::lan();
     let nodes = farm.of(10).await;
     for n in 0..5 {
         let value = format!("version {n}");
@@ -29,9 +29,33 @@ async fn few_partners_are_enough_for_all_to_hear_all() {
             .await;
         }
     }
-    drains_are_pushed(&nodes[11], &nodes[..2]).await;
     // Two partners, two brokers; a full mesh of twelve would be 132.
     let services = nodes.iter().filter_map(|node| node.service.as_ref());
     let n_connects: u64 = services.map(|service| service.traffic().connects).sum();
     assert!(n_connects <= 12 * 4, "{n_connects} connects");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_reaches_brokers_that_are_no_partners() {
+    let mut farm = Farm::mtls();
+    farm.limits = TransportLimits {
+        partners: 1,
+        ..TransportLimits::default()
+    };
+    farm.settings = Settings::lan();
+    let first = farm.start(Agent, "a0", &[]).await;
+    let seeds = [first.address.to_string()];
+    let mut agents = vec![first];
+    for n in 1..6 {
+        agents.push(farm.start(Agent, &format!("a{n}"), &seeds).await);
+    }
+    all_see_all(&agents).await;
+    // They come last, so everybody has partners already.
+    let mut nodes = Vec::new();
+    for name in ["b1", "b2"] {
+        nodes.push(farm.start(Broker, name, &seeds).await);
+    }
+    nodes.extend(agents);
+    all_see_all(&nodes).await;
+    drains_are_pushed(&nodes[7], &nodes[..2]).await;
 }

@@ -329,3 +329,39 @@ async fn a_value_that_is_too_long_is_refused_and_the_rest_goes_on(mut farm: Farm
         })
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn leaving_waits_for_a_broker_that_can_not_hear_yet() {
+    let mut farm = Farm::memory();
+    let nodes = farm.of(1).await;
+    let (deaf, leaving) = (&nodes[0], &nodes[2]);
+    advertise_load(leaving);
+    deaf.sees(SOON, |m| {
+        expect(look(m, leaving)?.advert.state.is_some(), "no load")
+    })
+    .await;
+    farm.network().cut(deaf.address, leaving.address);
+    farm.network().cut(deaf.address, nodes[1].address);
+    let (start, blind) = (tokio::time::Instant::now(), Duration::from_secs(3));
+    let repaired = async {
+        tokio::time::sleep(blind).await;
+        farm.network().repair(deaf.address, leaving.address);
+    };
+    tokio::join!(leaving.handle.leave(SOON), repaired);
+    assert!(
+        start.elapsed() > blind,
+        "it left after {:?}",
+        start.elapsed()
+    );
+    let state = look(&deaf.members(), leaving).unwrap().advert.state.clone();
+    assert_eq!(state.map(|state| state.readiness), Some(Readiness::Leaving));
+    // And not for ever.
+    farm.network().cut(deaf.address, leaving.address);
+    leaving
+        .handle
+        .advertise(KEY_READINESS, "ready".to_owned())
+        .unwrap();
+    let start = tokio::time::Instant::now();
+    leaving.handle.leave(Duration::from_secs(2)).await;
+    assert_eq!(start.elapsed().as_secs(), 2);
+}
