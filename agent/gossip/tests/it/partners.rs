@@ -59,3 +59,22 @@ async fn a_drain_reaches_brokers_that_are_no_partners() {
     all_see_all(&nodes).await;
     drains_are_pushed(&nodes[7], &nodes[..2]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_connection_is_closed_and_opened_again_when_needed() {
+    let mut farm = Farm::mtls();
+    farm.limits.idle = Settings::local().interval / 4;
+    let nodes = farm.of(0).await;
+    let n_connects = || nodes[1].service.as_ref().unwrap().traffic().connects;
+    let before = n_connects();
+    let limit = tokio::time::Instant::now() + SOON;
+    while n_connects() < before + 5 {
+        assert!(
+            tokio::time::Instant::now() < limit,
+            "{} connects",
+            n_connects()
+        );
+        tokio::time::sleep(Settings::local().interval).await;
+    }
+    all_see_all(&nodes).await;
+}
