@@ -331,7 +331,7 @@ impl SessionDatabase {
 
 /// A copy takes microseconds, so a quiet moment is nearly always among so many tries.
 const MAX_TRIES: u32 = 20;
-/// So that all tries together stay below the time between two looks.
+/// So that all tries together stay below the 50 ms that an admission waits for a look.
 const RETRY_PAUSE: Duration = Duration::from_millis(1);
 /// After so long without a quiet moment, freshness is worth a lock of a millisecond.
 const STARVED_AFTER: Duration = Duration::from_secs(1);

@@ -2,10 +2,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use proptest::prelude::{any, proptest};
 use proto::{Load, SessionId, Username};
 use tempfile::TempDir;
 
-use super::LoadReader;
+use super::{LoadReader, cgroup, cpu, procfs};
 use crate::inventory::ActiveSession;
 
 /// A directory that looks like the root of a server.
@@ -180,4 +181,20 @@ fn this_machine_can_be_read() {
     assert!(load.cores > 0 && load.memory_total_mb > 0, "{load:?}");
     assert!(load.memory_used_mb <= load.memory_total_mb, "{load:?}");
     println!("{load:?}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_of_a_strange_kernel_panics(
+        key in "processor|model name|bogomips|flags|MemTotal|MemAvailable|usage_usec|some avg10=",
+        separator in "[:= \t-]{0,3}",
+        value in "[0-9@., -]{0,40}(GHz|MHz|kB)?|\\PC{0,20}",
+        bytes in proptest::collection::vec(any::<u8>(), 0..10),
+    ) {
+        let text = format!("{key}{separator}{value}\n{value}");
+        let _ = (procfs::load_averages(&value), procfs::memory(&text), procfs::pressure(&text));
+        let _ = (cpu::online(&value), cpu::listed(&text), cpu::from_cpuinfo(&text));
+        let _ = (cpu::from_cpufreq([value.as_str()]), cpu::from_device_tree(&bytes));
+        let _ = cgroup::cpu_usage(&text);
+    }
 }
