@@ -17,6 +17,7 @@ use super::setup;
 use super::tap::Tap;
 use super::view::View;
 use crate::own::OwnKeys;
+use crate::random::fraction;
 use crate::{ClusterConfig, Member, Members, Transport};
 
 /// What all lives of one cluster share.
@@ -72,6 +73,14 @@ struct Push {
 
 /// Runs one life until `stop` or its failure.
 pub(crate) async fn run(shared: Shared, generation: Generation, stop: CancellationToken) -> Ended {
+    // Members that start together would otherwise all speak at the same moment of each
+    // round, which is dear and slow.
+    let jitter = shared.config.settings.interval.mul_f64(fraction());
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ended::Stopped,
+        () = tokio::time::sleep(jitter) => {}
+    }
     let (to_acks, acks) = mpsc::channel(ACKS);
     let tap = Tap::new(shared.transport.clone(), to_acks);
     let config = setup::chitchat_config(&shared.config, generation);

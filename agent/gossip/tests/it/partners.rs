@@ -1,5 +1,7 @@
 //! Is a mesh with few connections as good as a full one, also for who must be told at once?
 
+use std::time::Duration;
+
 use gossip::{Settings, TransportLimits};
 use pki::Role::{Agent, Broker};
 use proto::KEY_SOFTWARE;
@@ -42,7 +44,7 @@ async fn a_drain_reaches_brokers_that_are_no_partners() {
         partners: 1,
         ..TransportLimits::default()
     };
-    farm.settings = Settings::lan();
+    farm.settings.interval = Duration::from_millis(500);
     let first = farm.start(Agent, "a0", &[]).await;
     let seeds = [first.address.to_string()];
     let mut agents = vec![first];
