@@ -6,13 +6,15 @@
 //! * [`session_db`]: a real SQLite session database in x2goserver's schema, and what
 //!   x2goserver does to it;
 //! * [`http`] and [`plain`]: a small blocking HTTP client and the answers of `/plain/`;
-//! * [`lab`]: a farm of hosts in namespaces, with sshd, x2goserver and x2goclient.
+//! * [`lab`]: a farm of hosts in namespaces, with sshd, x2goserver and x2goclient;
+//! * [`demo`]: the product on one screen, see `cargo xtask demo`.
 //!
 //! Nothing here imitates the product: the programs are the real ones, and a fake is a
 //! program or a file that the other side can't tell from the real thing. The crate is
 //! blocking on purpose, so that tests, benches and the demo read from top to bottom.
 
 pub mod binaries;
+pub mod demo;
 pub mod http;
 pub mod lab;
 pub mod plain;

@@ -1,0 +1,5 @@
+//! The demo, see `tests::demo`.
+
+fn main() -> std::process::ExitCode {
+    tests::demo::main()
+}
