@@ -13,8 +13,8 @@ use crate::config::load;
 use crate::ini::Problem;
 use crate::profiles::SessionProfiles;
 
-/// Publishes the profiles anew whenever their file changed. A file that can't be used
-/// leaves the profiles as they were.
+/// Publishes the profiles anew whenever their file changed. A file that can't be used, or
+/// in which no profile can be, leaves the profiles as they were.
 #[derive(Debug)]
 pub struct ProfilesReloader {
     path: PathBuf,
@@ -85,12 +85,13 @@ impl ProfilesReloader {
         self.seen = fingerprint(&self.path);
         let path = self.path.display();
         match load::session_profiles(&self.path) {
-            Ok((profiles, problems)) => {
+            // Nobody takes all profiles away by a line that can't be read.
+            Ok((profiles, problems)) if !(profiles.is_empty() && has_errors(&problems)) => {
                 report(&problems);
                 info!(%path, n_profiles = profiles.len(), "session profiles read");
                 self.published.send_replace(Arc::new(profiles));
             }
-            Err(problems) => {
+            Ok((_, problems)) | Err(problems) => {
                 report(&problems);
                 let n_profiles = self.published.borrow().len();
                 error!(%path, n_profiles, "the session profiles can't be used; the old ones stay");
@@ -108,6 +109,10 @@ pub(crate) fn report(problems: &[Problem]) {
             warn!("{problem}");
         }
     }
+}
+
+fn has_errors(problems: &[Problem]) -> bool {
+    problems.iter().any(Problem::is_error)
 }
 
 fn fingerprint(path: &Path) -> Option<Fingerprint> {
@@ -136,6 +141,21 @@ mod tests {
         std::fs::write(&path, "[farm]\nname=Farm\nhost=s1\n").unwrap();
         reloader.look();
         assert_eq!(profiles.borrow().len(), 1);
+    }
+
+    #[test]
+    fn a_file_in_which_every_profile_is_broken_leaves_the_old_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("profiles.conf");
+        std::fs::write(&path, "[farm]\nname=Farm\nhost=s1\n").unwrap();
+        let (mut reloader, profiles) = ProfilesReloader::open(&path);
+        std::fs::write(&path, "[farm]\nname=Farm\nhost=s1\nno separator here\n").unwrap();
+        reloader.look();
+        assert_eq!(profiles.borrow().len(), 1);
+        // A file without profiles is one that somebody wanted.
+        std::fs::write(&path, "# nothing for now\n").unwrap();
+        reloader.look();
+        assert!(profiles.borrow().is_empty());
     }
 
     #[test]
