@@ -67,8 +67,11 @@ fn run_daemon(options: &Daemon) -> Result<()> {
         tracing::info!("the configuration can be used");
         return Ok(());
     }
-    runtime()?.block_on(app::run(config))?;
-    Ok(())
+    let runtime = runtime()?;
+    let ended = runtime.block_on(app::run(config));
+    // A file on a disk that does not answer keeps its reader for ever; nobody waits for it.
+    runtime.shutdown_background();
+    Ok(ended?)
 }
 
 /// Two threads serve thousands of requests a second; more would only cost memory.
