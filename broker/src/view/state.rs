@@ -242,6 +242,10 @@ impl FarmState {
     fn replace(&mut self, next: NodeView) {
         let idx = self.view.index.get(&next.node).copied();
         if let Some(slot) = idx.and_then(|idx| self.view.nodes.get_mut(idx)) {
+            let readiness = &next.state.readiness;
+            if slot.state.readiness != *readiness {
+                info!(node = %next.node, %readiness, "a server's readiness changed");
+            }
             *slot = Arc::new(next);
         }
     }
