@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -158,6 +158,12 @@ impl Frontend {
 }
 
 async fn read_body(body: Body) -> Result<Bytes, StatusCode> {
+    // A body that is announced as too large need not be sent at all.
+    if usize::try_from(body.size_hint().lower())
+        .map_or(true, |announced| announced > MAX_BODY_BYTES)
+    {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
