@@ -19,6 +19,7 @@ use pki::{
     ChannelLimits, Clock, HttpsConfigError, IdentityError, IdentityWatch, ListenerLimits,
     MeshListener, Reloader, Role, mesh_server,
 };
+use proto::NodeId;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -36,8 +37,18 @@ use parts::Parts;
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// No certificate that can be used.
-    #[error("the certificate of this replica can't be used")]
-    Identity(#[source] Box<IdentityError>),
+    #[error(
+        "the certificate in {dir} can't be used; where there is none yet, issue one with: \
+         x2gobroker-ca issue --role broker --node {node}"
+    )]
+    Identity {
+        /// Where it should lie.
+        dir: PathBuf,
+        /// The node in the configuration.
+        node: NodeId,
+        /// What is wrong.
+        source: Box<IdentityError>,
+    },
     /// The certificate is somebody else's.
     #[error(
         "the certificate in {dir} is for {found}, but this replica is broker/{wanted}; \
@@ -204,7 +215,11 @@ fn open_identity(
 ) -> Result<(Reloader, IdentityWatch), AppError> {
     let dir: &Path = &config.identity;
     let (reloader, identity) =
-        Reloader::open(dir, clock.clone()).map_err(|error| AppError::Identity(Box::new(error)))?;
+        Reloader::open(dir, clock.clone()).map_err(|source| AppError::Identity {
+            dir: dir.to_owned(),
+            node: config.node.clone(),
+            source: Box::new(source),
+        })?;
     let subject = identity.borrow().subject().clone();
     if subject.role != Role::Broker || subject.node.as_str() != config.node.as_str() {
         return Err(AppError::WrongIdentity {
