@@ -2,6 +2,7 @@
 
 mod limits;
 mod listen;
+mod patience;
 mod respond;
 
 use std::sync::Arc;

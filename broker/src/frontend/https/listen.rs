@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use tracing::{debug, info, warn};
 
 use super::limits::{Place, Places};
+use super::patience::Patience;
 
 /// The address of the client, as a request extension.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ pub struct BindError {
 
 impl HttpListener {
     /// Binds `address`; with `tls` it serves HTTPS. A connection may wait for `idle` for
-    /// its first or next request.
+    /// its first or next request, and for the client to take some of an answer.
     ///
     /// # Errors
     /// When the address can't be bound.
@@ -149,10 +150,13 @@ impl Connection {
         let Some(tls) = tls else {
             return self.serve_http(tcp).await;
         };
-        match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(tcp)).await {
-            Ok(Ok(stream)) => self.serve_http(stream).await,
-            Ok(Err(error)) => debug!(%peer, error = %error, "TLS handshake failed"),
-            Err(_elapsed) => debug!(%peer, "TLS handshake took too long"),
+        let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(tcp));
+        match self.stop.run_until_cancelled(handshake).await {
+            Some(Ok(Ok(stream))) => self.serve_http(stream).await,
+            Some(Ok(Err(error))) => debug!(%peer, error = %error, "TLS handshake failed"),
+            Some(Err(_elapsed)) => debug!(%peer, "TLS handshake took too long"),
+            // Nothing was asked yet, so there is nothing to end.
+            None => {}
         }
     }
 
@@ -173,7 +177,7 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(idle)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Patience::new(stream, idle)), service);
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             biased;
@@ -184,7 +188,8 @@ impl Connection {
             }
         };
         if let Err(error) = result {
-            debug!(%peer, error = %error, "connection ended");
+            let error = &error as &dyn std::error::Error;
+            debug!(%peer, error, "connection ended");
         }
         drop(place);
     }
