@@ -151,7 +151,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             round,
         },
     };
-    let listeners = bind_clients(&config).await?;
+    let listeners = bind_clients(&config)?;
     let mut signals = Signals::new().map_err(AppError::Signals)?;
 
     let serving = CancellationToken::new();
@@ -277,7 +277,7 @@ fn introduce(handle: &ClusterHandle) {
     }
 }
 
-async fn bind_clients(config: &Config) -> Result<Vec<HttpListener>, AppError> {
+fn bind_clients(config: &Config) -> Result<Vec<HttpListener>, AppError> {
     let limits = config.limits;
     let places = Places::new(
         limits.max_connections as usize,
@@ -286,13 +286,13 @@ async fn bind_clients(config: &Config) -> Result<Vec<HttpListener>, AppError> {
     let mut listeners = Vec::new();
     if let Some(address) = config.http.http {
         let idle = limits.idle_timeout;
-        listeners.push(HttpListener::bind(address, None, places.clone(), idle).await?);
+        listeners.push(HttpListener::bind(address, None, places.clone(), idle)?);
     }
     if let Some(https) = &config.http.https {
         let tls =
             pki::https_server_config(&https.certificate, &https.key).map_err(AppError::Https)?;
         let idle = limits.idle_timeout;
-        listeners.push(HttpListener::bind(https.bind, Some(tls), places, idle).await?);
+        listeners.push(HttpListener::bind(https.bind, Some(tls), places, idle)?);
     }
     Ok(listeners)
 }

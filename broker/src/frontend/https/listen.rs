@@ -9,7 +9,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,10 @@ impl HttpListener {
     ///
     /// # Errors
     /// When the address can't be bound.
-    pub async fn bind(
+    ///
+    /// # Panics
+    /// Outside of tokio's runtime.
+    pub fn bind(
         address: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
         places: Places,
@@ -61,7 +64,7 @@ impl HttpListener {
             address,
             source,
         };
-        let listener = TcpListener::bind(address).await.map_err(error)?;
+        let listener = listen(address).map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         info!(%address, "listening for {what}");
         Ok(Self {
@@ -133,6 +136,18 @@ impl HttpListener {
     }
 }
 
+/// As `TcpListener::bind`, but with a longer queue.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Else a restart would wait for the old connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(MAX_WAITING)
+}
+
 struct Connection {
     peer: SocketAddr,
     place: Place,
@@ -194,6 +209,11 @@ impl Connection {
         drop(place);
     }
 }
+
+/// Connections that the kernel holds until they are accepted. Who comes when it is full
+/// waits for a second, so it has room for a rush in the morning, or for a flood. The kernel
+/// may hold it to less, by net.core.somaxconn.
+const MAX_WAITING: u32 = 4096;
 
 /// A client that can't finish a handshake by then is not one of ours.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
