@@ -7,7 +7,7 @@
 mod parts;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -250,11 +250,9 @@ fn advertise_address(config: &MeshConfig, bound: SocketAddr) -> Result<SocketAdd
     if !bound.ip().is_unspecified() {
         return Ok(bound);
     }
-    let seeds = config
-        .seeds
-        .iter()
-        .map(|seed| (seed.host.clone(), seed.port));
-    let own = seeds.filter_map(|seed| source_address(&seed)).next();
+    let seeds = config.seeds.iter();
+    let seeds = seeds.map(|seed| (seed.host.as_str(), seed.port));
+    let own = seeds.chain(ELSEWHERE).find_map(source_address);
     match own {
         Some(address) => Ok(SocketAddr::new(address, bound.port())),
         None => Err(AppError::NoAdvertise { listen: bound }),
@@ -262,12 +260,27 @@ fn advertise_address(config: &MeshConfig, bound: SocketAddr) -> Result<SocketAdd
 }
 
 /// The local address of a route. Nothing is sent: connecting a UDP socket only looks up
-/// the route.
-fn source_address(to: &(String, u16)) -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect((to.0.as_str(), to.1)).ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_unspecified()).then_some(address)
+/// the route. A seed that is this host itself leads to loopback, where nobody else finds us.
+fn source_address(to: (&str, u16)) -> Option<IpAddr> {
+    let targets = match to.to_socket_addrs() {
+        Ok(targets) => targets,
+        Err(error) => {
+            warn!(host = to.0, error = %error, "a seed's name can't be looked up now");
+            return None;
+        }
+    };
+    let own = |target: SocketAddr| {
+        let any: SocketAddr = match target {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(target).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    targets
+        .filter_map(own)
+        .find(|address| !address.is_unspecified() && !address.is_loopback())
 }
 
 fn introduce(handle: &ClusterHandle) {
@@ -357,6 +370,10 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// For what comes after, on a busy machine.
 const GRACE_MARGIN: Duration = Duration::from_secs(2);
+
+/// Addresses that are nobody's (RFC 5737, RFC 3849): the route to them is the one to the
+/// world, for a replica whose seeds tell nothing.
+const ELSEWHERE: [(&str, u16); 2] = [("192.0.2.1", 9), ("2001:db8::1", 9)];
 
 /// Telling the farm is a courtesy; its failure detector would notice as well.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);

@@ -117,13 +117,19 @@ impl HostIndex {
         if let Some(node) = self.ids.get(name.as_str()) {
             return Resolved::Node(node);
         }
-        if let Some(claim) = self.names.get(name.as_str()) {
-            return Resolved::of(Some(claim));
-        }
-        if is_full(name) {
-            Resolved::of(self.short_only.get(name.short()))
+        let by_label = if is_full(name) {
+            self.short_only.get(name.short())
         } else {
-            Resolved::of(self.first_labels.get(name.as_str()))
+            self.first_labels.get(name.as_str())
+        };
+        let exact = self.names.get(name.as_str());
+        // A server that takes another's name gets nothing by it: both must mean one server.
+        let both = exact.into_iter().chain(by_label);
+        let mut nodes = both.flat_map(|claim| std::iter::once(&claim.first).chain(&claim.others));
+        match nodes.next() {
+            None => Resolved::Unknown,
+            Some(node) if nodes.all(|other| other == node) => Resolved::Node(node),
+            Some(node) => Resolved::Ambiguous(node),
         }
     }
 }

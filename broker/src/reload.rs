@@ -81,10 +81,16 @@ impl ProfilesReloader {
     }
 
     fn load(&mut self) {
-        // Before reading: a change while we read is then seen the next time.
-        self.seen = fingerprint(&self.path);
+        let before = fingerprint(&self.path);
+        let read = load::session_profiles(&self.path);
+        // Half of a file can be a good shorter one: what changed meanwhile is read again.
+        if before != fingerprint(&self.path) {
+            self.seen = None;
+            return;
+        }
+        self.seen = before;
         let path = self.path.display();
-        match load::session_profiles(&self.path) {
+        match read {
             // Nobody takes all profiles away by a line that can't be read.
             Ok((profiles, problems)) if !(profiles.is_empty() && has_errors(&problems)) => {
                 report(&problems);

@@ -13,14 +13,16 @@ mod state;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::{HostNames, NodeId, NodeState, Session, Username};
 use tokio::time::Instant;
 
 pub use self::sessions::UserSessions;
 use crate::agents::AgentLink;
-use crate::names::HostIndex;
+use crate::names::{HostIndex, Resolved};
 use crate::placement::{Averages, InFlight};
+use crate::profiles::ProfileHost;
 use sessions::SessionIndex;
 
 /// One server, as this replica knows it.
@@ -59,6 +61,9 @@ pub struct FarmView {
     index: Arc<HashMap<NodeId, usize>>,
     names: Arc<HashMap<NodeId, HostNames>>,
     hosts: Arc<HostIndex>,
+    /// The names of servers that were there before and that gossip has forgotten.
+    former_hosts: Arc<HostIndex>,
+    heard_since: Option<Instant>,
     links: Arc<HashMap<NodeId, AgentLink>>,
     sessions: SessionIndex,
     in_flight: Arc<InFlight>,
@@ -88,6 +93,18 @@ impl FarmView {
     #[must_use]
     pub fn hosts(&self) -> &HostIndex {
         &self.hosts
+    }
+
+    /// Whether a host of a profile certainly has no agent: none is known by its name, none
+    /// was, and the farm has been heard for `warm_up`, in which all of it would have shown
+    /// itself. A replica that knows too little must not send anybody anywhere unasked.
+    #[must_use]
+    pub fn has_no_agent(&self, host: &ProfileHost, warm_up: Duration, now: Instant) -> bool {
+        let heard_long = self
+            .heard_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= warm_up);
+        let unknown = |hosts: &HostIndex| hosts.look_up(host) == Resolved::Unknown;
+        heard_long && unknown(&self.hosts) && unknown(&self.former_hosts)
     }
 
     /// The sessions and reservations of one user, on all servers.

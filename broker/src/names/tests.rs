@@ -161,3 +161,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_server_that_takes_anothers_full_name_does_not_get_its_users() {
+    let farm = [node("s1", "s1"), node("s3", "s3 s1.example.org")];
+    let index = index(&farm);
+    let found = index.look_up(&host("s1.example.org"));
+    assert!(matches!(found, Resolved::Ambiguous(_)), "{found:?}");
+}

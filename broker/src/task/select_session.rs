@@ -64,9 +64,13 @@ pub async fn select_session(
         return first_host(profile);
     }
     let view = placing.feed.view();
-    let Some(hosts) = hosts_on_nodes(profile, &view) else {
+    let now = Instant::now();
+    let warm_up = placing.round * WARM_UP_ROUNDS;
+    let no_agent = |host| view.has_no_agent(host, warm_up, now);
+    if profile.hosts.iter().all(no_agent) {
         return without_agents(placing, profile, user);
-    };
+    }
+    let hosts = hosts_on_nodes(profile, &view);
     let mut login = Login {
         placing,
         view: &view,
@@ -287,28 +291,25 @@ enum Suspects {
     Included,
 }
 
-/// The profile's hosts that are servers of the mesh, each server once. None when no host
-/// of the profile has an agent.
+/// The profile's hosts that are servers of the mesh, each server once.
 fn hosts_on_nodes<'a>(
     profile: &'a SessionProfile,
     view: &'a FarmView,
-) -> Option<Vec<(&'a ProfileHost, &'a NodeView)>> {
+) -> Vec<(&'a ProfileHost, &'a NodeView)> {
     let mut seen = HashSet::with_capacity(profile.hosts.len());
     let mut on_nodes = Vec::with_capacity(profile.hosts.len());
-    let mut all_unknown = true;
     for host in &profile.hosts {
         match view.hosts().look_up(host) {
-            Resolved::Unknown => continue,
+            Resolved::Unknown => {}
             Resolved::Ambiguous(node) => {
                 let (profile, host) = (&profile.id, &host.name);
                 warn!(%profile, host, %node, "several servers claim this name; it is passed over");
             }
             Resolved::Node(node) => on_nodes.extend(view.node(node).map(|node| (host, &**node))),
         }
-        all_unknown = false;
     }
     on_nodes.retain(|(_, node)| seen.insert(&node.node));
-    (!all_unknown).then_some(on_nodes)
+    on_nodes
 }
 
 /// A shadow session is joined on the first host, as the original does.
@@ -343,6 +344,9 @@ fn without_agents(
         resume: Vec::new(),
     })
 }
+
+/// In so many rounds of gossip a replica that was just started has heard of everybody.
+const WARM_UP_ROUNDS: u32 = 10;
 
 /// X2Go Client waits much longer, but its user does not: after this a "no server" is the
 /// better answer.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use gossip::{Member, Members};
 use pki::Role;
-use proto::{Generation, NodeId, NodeState, SessionId, Username, Version};
+use proto::{Generation, HostNames, NodeId, NodeState, SessionId, Username, Version};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -29,6 +29,8 @@ use crate::placement::Record;
 pub(super) struct FarmState {
     view: FarmView,
     nodes: HashMap<NodeId, NodeBook>,
+    /// Names of servers that gossip has forgotten.
+    former: HashMap<NodeId, HostNames>,
     started: Instant,
     averaged_at: Instant,
 }
@@ -40,8 +42,8 @@ struct NodeBook {
     reserved: HashSet<Username>,
     /// What gossip said last.
     gossiped: Option<NodeState>,
-    /// Of which state of the server the load was that came with its last answer.
-    answered_load: (Generation, Version),
+    /// Of which state of the server its last answer told.
+    answered: (Generation, Version),
 }
 
 /// Which servers came, moved or went: their links must follow.
@@ -56,6 +58,7 @@ impl FarmState {
         Self {
             view: FarmView::default(),
             nodes: HashMap::new(),
+            former: HashMap::new(),
             started: now,
             averaged_at: now,
         }
@@ -90,6 +93,7 @@ impl FarmState {
             }
             self.forget_sessions(&node);
             self.nodes.remove(&node);
+            self.remember(&node);
             self.view.nodes.retain(|view| view.node != node);
             changes.to_unlink.push(node);
             names_changed = true;
@@ -123,6 +127,7 @@ impl FarmState {
             changes.to_link.push((member.node.clone(), member.address));
         } else if member.live && known.address != member.address {
             changes.to_link.push((member.node.clone(), member.address));
+            next.followed = false;
         }
         next.live = member.live;
         next.address = member.address;
@@ -134,7 +139,19 @@ impl FarmState {
         names_changed && member.live
     }
 
+    /// Keeps the names of a server that is forgotten, so that it is not taken for a host
+    /// that never had an agent.
+    fn remember(&mut self, node: &NodeId) {
+        if self.former.len() >= MAX_FORMER {
+            self.former.clear();
+        }
+        let names = self.view.names.get(node).cloned();
+        self.former.insert(node.clone(), names.unwrap_or_default());
+        self.view.former_hosts = Arc::new(HostIndex::build(self.former.iter()));
+    }
+
     fn add(&mut self, member: &Member, state: NodeState, now: Instant) {
+        self.view.heard_since.get_or_insert(now);
         info!(node = %member.node, address = %member.address, "member joined");
         let book = NodeBook {
             gossiped: Some(state.clone()),
@@ -193,11 +210,12 @@ impl FarmState {
             (next.state.generation, next.state.version) = at;
             next.state.counts = told.counts;
         }
-        if at >= book.answered_load {
+        if at >= book.answered {
             next.state.load = told.load.or(next.state.load);
         }
         // Readiness is pushed ahead of the next load, so it has no version of its own.
-        if before.is_none_or(|before| before.readiness != told.readiness) {
+        let is_news = before.is_none_or(|before| before.readiness != told.readiness);
+        if is_news || at > book.answered {
             next.state.readiness = told.readiness.clone();
         }
         next.refreshed_at = now;
@@ -217,8 +235,8 @@ impl FarmState {
                 load,
                 ..told.clone()
             };
-            if let Some(book) = self.nodes.get_mut(node).filter(|_| told.load.is_some()) {
-                book.answered_load = at;
+            if let Some(book) = self.nodes.get_mut(node) {
+                book.answered = at;
             }
         }
         next.refreshed_at = now;
@@ -252,7 +270,8 @@ impl FarmState {
 
     /// Takes over what a server's own stream says of its sessions.
     pub(super) fn watched(&mut self, node: &NodeId, update: WatchUpdate, now: Instant) {
-        let Some(mut next) = self.node(node) else {
+        // What a stream that was left said last is not news of a server that is gone.
+        let Some(mut next) = self.node(node).filter(|known| known.live) else {
             return;
         };
         let at = (update.generation, update.version);
@@ -290,21 +309,29 @@ impl FarmState {
                 self.view.sessions.remove(node, &user, &id);
             }
         }
+        let mut n_more = 0;
         for session in sessions {
-            if book.sessions.len() >= MAX_SESSIONS_PER_NODE {
-                warn!(%node, limit = MAX_SESSIONS_PER_NODE, "too many sessions; more are not shown");
-                break;
+            let is_known = book.sessions.contains_key(&session.id);
+            if !is_known && book.sessions.len() >= MAX_SESSIONS_PER_NODE {
+                n_more += 1;
+                continue;
             }
             book.sessions
                 .insert(session.id.clone(), session.user.clone());
             self.view.sessions.upsert(node, session);
+        }
+        if n_more > 0 {
+            warn!(%node, n_more, "too many sessions; some are not shown");
         }
         for user in released {
             if book.reserved.remove(&user) {
                 self.view.sessions.release(node, &user);
             }
         }
-        for user in reserved.into_iter().take(MAX_SESSIONS_PER_NODE) {
+        for user in reserved {
+            if book.reserved.len() >= MAX_SESSIONS_PER_NODE {
+                break;
+            }
             self.view.sessions.reserve(node, &user);
             book.reserved.insert(user);
         }
@@ -342,18 +369,18 @@ impl FarmState {
         let Some(known) = self.view.node(node) else {
             return;
         };
-        if (known.state.generation, known.state.version) >= at {
-            return;
-        }
-        let since_start = now.saturating_duration_since(self.started);
+        let known_at = (known.state.generation, known.state.version);
         let in_flight = Arc::make_mut(&mut self.view.in_flight);
         in_flight.add(Record {
             user,
             node: node.clone(),
             generation: at.0,
             visible_version: at.1,
-            placed_at: since_start,
+            placed_at: now.saturating_duration_since(self.started),
         });
+        // Where the server has shown it already it no longer counts, but a retry of the
+        // user still finds it.
+        self.settle(node, known_at);
     }
 
     /// Time passes: old placements are forgotten, averages follow, and a server whose
@@ -415,6 +442,9 @@ const SUSPICION: Duration = Duration::from_secs(5);
 
 /// How often the averages take in a new sample; they move over 300 s.
 const AVERAGES_EVERY: Duration = Duration::from_secs(5);
+
+/// Many times what a farm ever takes out of service while a replica runs.
+const MAX_FORMER: usize = 5000;
 
 /// Ten times what one server holds; a claim beyond it is a fault.
 const MAX_SESSIONS_PER_NODE: usize = 10_000;

@@ -121,6 +121,11 @@ impl Reloader {
     fn take_up(&self, loaded: Result<Identity, IdentityError>) {
         let dir = self.dir.display();
         match loaded {
+            Ok(identity) if identity.subject() != self.publisher.current().subject() => {
+                let (found, ours) = (identity.subject(), self.publisher.current());
+                let ours = ours.subject();
+                tracing::warn!(%dir, %found, %ours, "a certificate of somebody else refused");
+            }
             Ok(identity) => {
                 let (serial, not_after) = (identity.serial(), rfc3339(identity.not_after()));
                 tracing::info!(%dir, serial, not_after, "new certificate in use");

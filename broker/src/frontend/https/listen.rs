@@ -85,6 +85,7 @@ impl HttpListener {
     /// Serves until told to stop; then lets running requests end, for at most `grace`.
     pub async fn run(self, app: Router, stop: CancellationToken, grace: Duration) {
         let connections = TaskTracker::new();
+        let cut = CancellationToken::new();
         let tls = self.tls.map(TlsAcceptor::from);
         loop {
             let permit = tokio::select! {
@@ -120,7 +121,10 @@ impl HttpListener {
                 stop,
                 idle,
             };
-            connections.spawn(connection.serve(tcp, tls.clone()));
+            let (tls, cut) = (tls.clone(), cut.clone());
+            connections.spawn(async move {
+                let _cut = cut.run_until_cancelled(connection.serve(tcp, tls)).await;
+            });
         }
         drop(self.listener);
         connections.close();
@@ -132,6 +136,7 @@ impl HttpListener {
                 n_open = connections.len(),
                 "connections did not end in time; they are cut"
             );
+            cut.cancel();
         }
     }
 }

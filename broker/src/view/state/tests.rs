@@ -12,6 +12,7 @@ use proto::{
 use tokio::time::Instant;
 
 use super::{FarmState, Membership, SUSPICION};
+use crate::profiles::ProfileHost;
 use crate::view::links::{WatchUpdate, What};
 
 fn node(name: &str) -> NodeId {
@@ -227,6 +228,46 @@ fn a_readiness_pushed_by_gossip_counts_at_once_and_an_old_one_does_not_return() 
 }
 
 #[test]
+fn a_readiness_by_answer_is_undone_by_newer_gossip_though_gossip_never_changed() {
+    let (mut farm, now) = farm();
+    farm.watched(&node("s1"), snapshot(1, 5, vec![]), now);
+    let readiness = Readiness::NotReady {
+        reason: "locked".to_owned(),
+    };
+    let not_ready = NodeState {
+        readiness,
+        ..state(1, 6, 0)
+    };
+    farm.answered(&node("s1"), &not_ready, now);
+    gossip(&mut farm, true, state(1, 7, 0), now);
+    let s1 = farm.view().node(&node("s1")).unwrap();
+    assert!(s1.state.readiness.is_ready());
+}
+
+#[test]
+fn a_host_counts_as_without_agent_only_when_the_farm_is_known_well() {
+    let (mut farm, now) = farm();
+    let warm_up = Duration::from_secs(10);
+    let has_no_agent = |farm: &FarmState, name: &str, after: u64| {
+        let host = ProfileHost::parse(name).unwrap();
+        let later = now + Duration::from_secs(after);
+        farm.view().has_no_agent(&host, warm_up, later)
+    };
+    assert!(
+        !has_no_agent(&farm, "s9", 9),
+        "it may not have shown itself yet"
+    );
+    assert!(has_no_agent(&farm, "s9", 10));
+    assert!(!has_no_agent(&farm, "s1", 10));
+    farm.members(&Members::default(), now);
+    assert!(!has_no_agent(&farm, "s1", 10), "it had one");
+    assert!(
+        !has_no_agent(&FarmState::new(now), "s9", 90),
+        "nobody was ever heard"
+    );
+}
+
+#[test]
 fn a_load_by_gossip_is_newer_than_the_version_of_the_stream_but_not_than_an_answer() {
     let (mut farm, now) = farm();
     let with_cores = |version, cores| {
@@ -314,12 +355,10 @@ fn a_placement_counts_until_its_server_shows_it() {
     assert_eq!(farm.view().in_flight().count(&node("s1")), 1);
     farm.watched(&node("s1"), changes(6, vec![], &[]), now);
     assert_eq!(farm.view().in_flight().count(&node("s1")), 0);
-    farm.placed(user("alice"), &node("s1"), (Generation(1), Version(6)), now);
-    assert_eq!(
-        farm.view().in_flight().count(&node("s1")),
-        0,
-        "shown already"
-    );
+    farm.placed(user("bob"), &node("s1"), (Generation(1), Version(6)), now);
+    let in_flight = farm.view().in_flight();
+    assert_eq!(in_flight.count(&node("s1")), 0, "shown already");
+    assert_eq!(in_flight.of_user(&user("bob")).count(), 1, "for a retry");
 }
 
 #[test]
