@@ -17,14 +17,14 @@ use gossip::{
     Generations, GossipService, MtlsTransport, TransportLimits, next_generation,
 };
 use pki::{
-    BindError, Clock, IdentityError, IdentityWatch, ListenerLimits, MeshListener, Reloader, Role,
+    BindError, ChannelLimits, Clock, IdentityError, IdentityWatch, ListenerLimits, MeshListener,
+    Reloader, Role, mesh_server,
 };
 use proto::{HostNames, NodeId, v1::gossip_server::GossipServer};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 
 use crate::config::Config;
 use crate::inventory::{Inventory, InventoryHandle, SessionDatabase};
@@ -37,7 +37,10 @@ use parts::Parts;
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The certificate is missing or wrong.
-    #[error("the identity in {} can't be used", dir.display())]
+    #[error(
+        "the identity in {} can't be used; where there is none yet, issue one with: \
+         x2gobroker-ca issue --role agent --node NAME-OF-THIS-HOST", dir.display()
+    )]
     Identity {
         /// Where it is.
         dir: PathBuf,
@@ -45,7 +48,7 @@ pub enum AppError {
         source: Box<IdentityError>,
     },
     /// The certificate is of another program.
-    #[error("the certificate in {} is of the role {found}, an agent needs the role agent", dir.display())]
+    #[error("the certificate in {} is of the role {found}, an agent needs one issued with --role agent", dir.display())]
     WrongRole {
         /// Where it is.
         dir: PathBuf,
@@ -251,7 +254,7 @@ async fn serve(
     gossip: GossipService,
     stop: CancellationToken,
 ) -> Result<(), AppError> {
-    Server::builder()
+    mesh_server(ChannelLimits::default())
         .timeout(REQUEST_LIMIT)
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION)
         .max_concurrent_streams(STREAMS_PER_CONNECTION)

@@ -1,6 +1,6 @@
 //! What can be asked of `x2gobroker-agentd` on the command line?
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     match run(&cli, &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,

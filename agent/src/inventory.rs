@@ -170,6 +170,8 @@ impl Inventory {
                 self.state.take_load(load);
                 self.publish();
             }
+            // Nobody waits for the answer any more: a place would be held for nobody.
+            Command::Admit(_, answer) if answer.is_closed() => {}
             Command::Admit(request, answer) => {
                 let verdict = self.state.admit(&request, self.utc_now(), now);
                 reply(

@@ -43,7 +43,7 @@ impl Poller {
         (poller, Freshener(sender))
     }
 
-    /// Runs on a thread that may block. Ends within [`INTERVAL`] after the inventory's end.
+    /// Runs on a thread that may block. Ends soon after the inventory's end.
     pub fn run(mut self) {
         let mut waiting = Vec::new();
         while self.look() {

@@ -44,7 +44,7 @@ pub struct Skipped {
     pub foreign: u32,
     /// Letters that are no session state.
     pub unknown_state: u32,
-    /// Whether there were more rows than [`MAX_ROWS`].
+    /// Whether there were more rows than are read.
     pub too_many: bool,
 }
 
