@@ -485,7 +485,7 @@ async fn an_identity_that_does_not_fit_is_told_with_what_would() {
     let rows = [
         (
             farm.identity(Role::Broker, "s1"),
-            "is of the role broker, an agent needs the role agent",
+            "is of the role broker, an agent needs one issued with --role agent",
         ),
         (
             farm.identity(Role::Agent, "s2"),
