@@ -20,7 +20,7 @@ use pki::{
     BindError, ChannelLimits, Clock, IdentityError, IdentityWatch, ListenerLimits, MeshListener,
     Reloader, Role, mesh_server,
 };
-use proto::{HostNames, NodeId, v1::gossip_server::GossipServer};
+use proto::{HostNames, NodeId};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinError;
@@ -236,6 +236,7 @@ impl App {
 pub async fn run_until_signal(config: Config, clock: Clock) -> Result<(), AppError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
     let app = App::build(config, clock).await?;
     let stop = CancellationToken::new();
     let mut running = std::pin::pin!(app.run(stop.clone()));
@@ -244,6 +245,7 @@ pub async fn run_until_signal(config: Config, clock: Clock) -> Result<(), AppErr
             ended = &mut running => return ended,
             _ = terminate.recv() => stop.cancel(),
             _ = interrupt.recv() => stop.cancel(),
+            _ = hangup.recv() => tracing::info!("nothing to reload: new certificates are noticed"),
         }
     }
 }
@@ -261,7 +263,7 @@ async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(agent.into_server())
-        .add_service(GossipServer::new(gossip))
+        .add_service(gossip.into_server())
         .serve_with_incoming_shutdown(listener.incoming(), stop.cancelled_owned())
         .await
         .map_err(AppError::Serve)

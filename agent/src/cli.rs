@@ -69,7 +69,10 @@ fn run(cli: &Cli, out: &mut impl Write) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("can't start the runtime")?;
-    runtime.block_on(app::run_until_signal(config, Clock::system()))?;
+    let result = runtime.block_on(app::run_until_signal(config, Clock::system()));
+    // A look at a disk or a directory service that never answers must not keep us.
+    runtime.shutdown_background();
+    result?;
     Ok(())
 }
 

@@ -64,9 +64,10 @@ pub struct TransportLimits {
 impl Default for TransportLimits {
     fn default() -> Self {
         Self {
-            // Fewer handshakes than with less, less memory than with more, for farms of
-            // up to 150 members.
-            idle: Duration::from_secs(60),
+            // A partner is spoken to every three seconds. Others are not: in a large farm each
+            // member speaks to a broker now and then, and 200 KB on its side for each of them
+            // is dearer than some handshakes.
+            idle: Duration::from_secs(5),
             // In a cold farm on busy machines, less wastes the handshakes.
             connect: Duration::from_secs(10),
             backoff_first: Duration::from_millis(250),
