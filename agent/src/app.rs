@@ -260,8 +260,6 @@ async fn serve(
         .timeout(REQUEST_LIMIT)
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION)
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(agent.into_server())
         .add_service(gossip.into_server())
         .serve_with_incoming_shutdown(listener.incoming(), stop.cancelled_owned())
@@ -302,5 +300,3 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 const REQUESTS_PER_CONNECTION: usize = 128;
 /// The same, and Watch and gossip streams.
 const STREAMS_PER_CONNECTION: u32 = 256;
-/// A replica whose host has died is noticed after two of these.
-const KEEPALIVE: Duration = Duration::from_secs(5);

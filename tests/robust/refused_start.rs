@@ -157,7 +157,7 @@ fn an_agent_that_can_not_run_says_why_and_ends() {
     refused(
         "another role",
         &with("broker-s1"),
-        &["the role broker", "needs the role agent"],
+        &["the role broker", "issued with --role agent"],
     );
     refused(
         "no TOML",
