@@ -17,7 +17,7 @@ use crate::reload::report;
 
 /// The X2Go session broker: tells X2Go clients which sessions they may start, and where.
 ///
-/// Reads the configuration of x2gobroker 0.0.4.3; the section [mesh] is new. Log messages
+/// Reads the configuration of x2gobroker 0.0.4.3; its section "mesh" is new. Log messages
 /// go to standard error; RUST_LOG sets how many.
 #[derive(Debug, Parser)]
 #[command(name = "x2gobroker-daemon", version, after_help = AFTER_HELP)]
