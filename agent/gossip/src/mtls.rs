@@ -41,8 +41,10 @@ pub struct MtlsTransport {
 /// The bounds of the transport.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TransportLimits {
-    /// A connection that carried nothing for so long is closed.
+    /// A connection to a partner that carried nothing for so long is closed.
     pub idle: Duration,
+    /// The same for one to a seed or a broker that is no partner.
+    pub idle_to_others: Duration,
     /// TCP, TLS and the first answer must be done by then.
     pub connect: Duration,
     /// Pause after the first failed connect; doubles each time, with jitter.
@@ -64,10 +66,11 @@ pub struct TransportLimits {
 impl Default for TransportLimits {
     fn default() -> Self {
         Self {
-            // A partner is spoken to every three seconds. Others are not: in a large farm each
-            // member speaks to a broker now and then, and 200 KB on its side for each of them
-            // is dearer than some handshakes.
+            // A partner is spoken to every three seconds.
             idle: Duration::from_secs(5),
+            // In a large farm each member speaks to a broker once a minute, and an open
+            // connection costs the broker 200 KB: some handshakes are cheaper.
+            idle_to_others: Duration::from_secs(2),
             // In a cold farm on busy machines, less wastes the handshakes.
             connect: Duration::from_secs(10),
             backoff_first: Duration::from_millis(250),

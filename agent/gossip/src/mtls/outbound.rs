@@ -149,7 +149,7 @@ impl Outbound {
         } = connection;
         let old = Instant::now() + MAX_AGE + MAX_AGE.mul_f64(fraction());
         let mut pace = Pace::new(Instant::now());
-        let mut quiet = Instant::now() + self.hub.limits.idle;
+        let mut quiet = Instant::now() + self.idle();
         let mut outgoing: Option<(Bytes, Instant)> = None;
         loop {
             let stuck = outgoing.as_ref().map_or(old, |(_, since)| *since + STUCK);
@@ -167,7 +167,7 @@ impl Outbound {
                         self.hub.traffic.sent(payload.len());
                         place.send(frame(payload));
                     }
-                    quiet = Instant::now() + self.hub.limits.idle;
+                    quiet = Instant::now() + self.idle();
                 }
                 payload = self.queue.next(), if outgoing.is_none() => {
                     outgoing = Some((payload, Instant::now()));
@@ -180,6 +180,15 @@ impl Outbound {
                 }
                 () = tokio::time::sleep_until(old) => return Ok(Quiet::Old),
             }
+        }
+    }
+
+    fn idle(&self) -> Duration {
+        let limits = &self.hub.limits;
+        if self.hub.preferred().contains(&self.to) {
+            limits.idle_to_others
+        } else {
+            limits.idle
         }
     }
 

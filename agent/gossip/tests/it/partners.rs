@@ -14,6 +14,7 @@ async fn few_partners_are_enough_for_all_to_hear_all() {
     let mut farm = Farm::mtls();
     farm.limits = TransportLimits {
         partners: 2,
+        idle_to_others: SOON,
         ..TransportLimits::default()
     };
     let nodes = farm.of(10).await;
@@ -67,6 +68,7 @@ async fn a_drain_reaches_brokers_that_are_no_partners() {
 async fn an_idle_connection_is_closed_and_opened_again_when_needed() {
     let mut farm = Farm::mtls();
     farm.limits.idle = Settings::local().interval / 4;
+    farm.limits.idle_to_others = farm.limits.idle;
     let nodes = farm.of(0).await;
     let n_connects = || nodes[1].service.as_ref().unwrap().traffic().connects;
     let before = n_connects();
