@@ -56,7 +56,8 @@ impl MtlsSocket {
     }
 
     /// Offers to compare notes, which is as good with one member as with another: while
-    /// there is no connection to this one, a partner gets the offer (too).
+    /// there is no connection to this one, a partner gets the offer (too). Not a broker that
+    /// we happen to be connected to: it would get the offers of a whole farm.
     fn offer(&mut self, to: SocketAddr, frame: Bytes) -> Result<(), NotSent> {
         if is_token(to) {
             return self.answer(to, frame);
@@ -98,14 +99,16 @@ impl MtlsSocket {
     }
 
     fn offer_any(&self, frame: Bytes) -> Result<(), NotSent> {
-        let partners: Vec<_> = self
-            .peers
-            .values()
-            .filter(|queue| queue.is_connected())
-            .collect();
+        let preferred = self.hub.preferred().clone();
+        let connected = self.peers.iter().filter(|(_, queue)| queue.is_connected());
+        let (others, mut partners): (Vec<_>, Vec<_>) =
+            connected.partition(|(address, _)| preferred.contains(address));
+        if partners.is_empty() {
+            partners = others;
+        }
         let partner = random::index(partners.len()).and_then(|any| partners.get(any));
         let n_bytes = frame.len();
-        match partner.map(|queue| queue.add(frame.clone())) {
+        match partner.map(|(_, queue)| queue.add(frame.clone())) {
             Some(Added::Taken) => return Ok(()),
             Some(Added::InsteadOfOldest) => return Err(NotSent::OldestLost),
             Some(Added::Closed) | None => {}

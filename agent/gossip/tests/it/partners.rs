@@ -65,6 +65,32 @@ async fn a_drain_reaches_brokers_that_are_no_partners() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_does_not_get_the_offers_of_the_whole_farm() {
+    let mut farm = Farm::mtls();
+    farm.limits = TransportLimits {
+        partners: 2,
+        idle_to_others: SOON,
+        ..TransportLimits::default()
+    };
+    let nodes = farm.of(10).await;
+    let received = || -> Vec<u64> {
+        let services = nodes.iter().filter_map(|node| node.service.as_ref());
+        services
+            .map(|service| service.traffic().frames_received)
+            .collect()
+    };
+    let before = received();
+    tokio::time::sleep(Settings::local().interval * 25).await;
+    let received: Vec<u64> = received().iter().zip(before).map(|(a, b)| a - b).collect();
+    // Connected to everybody, a broker still gets no more than any other member: about nine
+    // messages a round, and not twenty.
+    let (brokers, agents) = received.split_at(2);
+    let mean = |of: &[u64]| of.iter().sum::<u64>() / of.len() as u64;
+    let (brokers, agents) = (mean(brokers), mean(agents));
+    assert!(agents > 0 && brokers < agents * 2, "{received:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_connection_is_closed_and_opened_again_when_needed() {
     let mut farm = Farm::mtls();
     farm.limits.idle = Settings::local().interval / 4;
