@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let descriptors = protox::compile(FILES, ["."])?;
     tonic_prost_build::configure()
+        .codec_path("crate::codec::SmallBuffers")
         .bytes(".x2go.broker.v1.Frame.payload")
         .compile_fds(descriptors)?;
     Ok(())

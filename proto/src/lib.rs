@@ -7,6 +7,7 @@
 //! place. Nothing here does I/O, reads a clock or knows of chitchat.
 
 mod advert;
+mod codec;
 mod node;
 mod profile;
 mod secret;
