@@ -6,6 +6,7 @@
 //! * [`session_db`]: a real SQLite session database in x2goserver's schema, and what
 //!   x2goserver does to it;
 //! * [`http`] and [`plain`]: a small blocking HTTP client and the answers of `/plain/`;
+//! * [`mod@bench`]: what the benches of whole programs have in common;
 //! * [`lab`]: a farm of hosts in namespaces, with sshd, x2goserver and x2goclient;
 //! * [`demo`]: the product on one screen, see `cargo xtask demo`.
 //!
@@ -13,6 +14,7 @@
 //! program or a file that the other side can't tell from the real thing. The crate is
 //! blocking on purpose, so that tests, benches and the demo read from top to bottom.
 
+pub mod bench;
 pub mod binaries;
 pub mod demo;
 pub mod http;
