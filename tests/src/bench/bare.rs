@@ -1,7 +1,7 @@
 //! What does HTTPS alone cost? A bare axum handler with a fixed answer, behind the same
 //! TLS configuration as a replica's, in a process of its own with as many threads.
 //!
-//! The process is the bench itself, started again with [`ARGUMENT`] as its first argument.
+//! The process is the bench itself, started again with `ARGUMENT` as its first argument.
 
 use std::ffi::OsString;
 use std::io;
