@@ -25,10 +25,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::auth::Authenticator;
+use crate::config::load::Origin;
 use crate::config::{Config, GossipTiming, MeshConfig};
 use crate::frontend::https::{BindError, Frontend, HttpListener, Places, router};
 use crate::placement::PlacementKey;
-use crate::reload::ProfilesReloader;
+use crate::reload::SettingsReloader;
+use crate::task::Broker;
 use crate::task::select_session::Placing;
 use crate::view::feed::Feed;
 use parts::Parts;
@@ -106,7 +109,7 @@ pub enum AppError {
 ///
 /// # Errors
 /// When it can't start, or one of its parts ended early.
-pub async fn run(config: Config) -> Result<(), AppError> {
+pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let clock = Clock::system();
     let (reloader, identity) = open_identity(&config.mesh, &clock)?;
     let mesh = bind_mesh(&config.mesh, &identity).await?;
@@ -137,19 +140,16 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             .map_err(AppError::Cluster)?;
     introduce(&handle);
     let (feed, feed_handle) = Feed::new(handle.members(), identity.clone());
-    let (profiles_reloader, profiles) = ProfilesReloader::open(&config.inifile.session_profiles);
+    let (reloader_of_settings, settings) = SettingsReloader::open(origin, &config);
     let key = PlacementKey::new(identity.borrow().derive_key("x2gobroker placement"));
+    let placing = Placing {
+        feed: feed_handle,
+        key,
+        round,
+    };
     let frontend = Frontend {
-        auth: config.auth.clone(),
-        frontends: config.frontends.clone(),
-        inifile: config.inifile.clone(),
+        broker: Broker::new(settings, Authenticator::default(), placing),
         request_timeout: config.limits.request_timeout,
-        profiles,
-        placing: Placing {
-            feed: feed_handle,
-            key,
-            round,
-        },
     };
     let listeners = bind_clients(&config)?;
     let mut signals = Signals::new().map_err(AppError::Signals)?;
@@ -179,8 +179,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     });
     parts.add("view", feed.run(running.clone()));
     parts.add(
-        "session profiles",
-        profiles_reloader.run(signals.reloads(), running.clone()),
+        "settings",
+        reloader_of_settings.run(signals.reloads(), running.clone()),
     );
     let mut clients = Parts::default();
     for listener in listeners {
@@ -316,7 +316,7 @@ fn tell_systemd(state: sd_notify::NotifyState<'_>) {
     }
 }
 
-/// SIGTERM and SIGINT stop; SIGHUP reads the session profiles again.
+/// SIGTERM and SIGINT stop; SIGHUP reads the files again.
 struct Signals {
     stop: watch::Receiver<bool>,
     reload: watch::Receiver<()>,
@@ -339,7 +339,7 @@ impl Signals {
                     _ = term.recv() => break,
                     _ = int.recv() => break,
                     _ = hup.recv() => {
-                        info!("reading the session profiles again");
+                        info!("reading the configuration again");
                         reloaded.send_replace(());
                     }
                 }

@@ -2,12 +2,57 @@
 
 use std::net::IpAddr;
 
-use proto::Username;
+use proto::{Secret, Username};
 
-use crate::config::Authentication;
-use crate::frontend::form::Request;
+use crate::config::{AuthConfig, Authentication};
 
-/// Somebody whose credentials were found good. Only [`authenticate`] makes one, so
+/// What a client says about itself, cleaned but not yet checked.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Who the client says it is; may be empty.
+    pub user: String,
+    /// As typed: white space counts.
+    pub password: Secret,
+    /// The account on the X2Go server; empty for the user's own.
+    pub login: String,
+    /// The one-time value of the last answer; may be empty.
+    pub authid: Secret,
+}
+
+/// Somebody was let in.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// Who.
+    pub who: Authenticated,
+    /// The value for the client's next request, where there is one.
+    pub authid: Option<Secret>,
+}
+
+/// Checks credentials. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Authenticator {}
+
+impl Authenticator {
+    /// Checks the credentials of a request.
+    ///
+    /// # Errors
+    /// When they are not good.
+    #[expect(
+        clippy::unused_async,
+        reason = "passwords will be checked by another process"
+    )]
+    pub async fn authenticate(
+        &self,
+        how: &AuthConfig,
+        credentials: &Credentials,
+        client: IpAddr,
+    ) -> Result<Granted, Denied> {
+        let who = authenticate(how.authentication, credentials, client)?;
+        Ok(Granted { who, authid: None })
+    }
+}
+
+/// Somebody whose credentials were found good. Only an [`Authenticator`] makes one, so
 /// whoever holds it need not ask again.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
@@ -42,9 +87,9 @@ impl Authenticated {
 /// # Errors
 /// When the user is missing where one is needed, is no user name, or differs from the
 /// login.
-pub fn authenticate(
+fn authenticate(
     how: Authentication,
-    request: &Request,
+    request: &Credentials,
     client: IpAddr,
 ) -> Result<Authenticated, Denied> {
     let user = match (request.user.as_str(), how) {
@@ -65,10 +110,10 @@ pub fn authenticate(
 mod tests {
     use super::{Denied, authenticate};
     use crate::config::Authentication;
-    use crate::frontend::form::Request;
+    use crate::frontend::form;
 
     fn check(how: Authentication, body: &str) -> Result<Option<String>, Denied> {
-        let request = Request::parse("", "", body.as_bytes()).unwrap();
+        let request = form::parse("", "", body.as_bytes()).unwrap().credentials;
         let who = authenticate(how, &request, "10.0.0.1".parse().unwrap())?;
         Ok(who.user().map(ToString::to_string))
     }

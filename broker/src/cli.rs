@@ -2,7 +2,6 @@
 
 pub mod ctl;
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +11,8 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::app;
-use crate::config::{Config, Sources, load};
+use crate::config::Config;
+use crate::config::load::{self, Origin};
 use crate::reload::report;
 
 /// The X2Go session broker: tells X2Go clients which sessions they may start, and where.
@@ -61,14 +61,15 @@ pub fn daemon() -> ExitCode {
 }
 
 fn run_daemon(options: &Daemon) -> Result<()> {
-    let config = read_config(options)?;
+    let origin = origin(options)?;
+    let config = read_config(&origin)?;
     if options.check {
         check_profiles(&config.inifile.session_profiles)?;
         tracing::info!("the configuration can be used");
         return Ok(());
     }
     let runtime = runtime()?;
-    let ended = runtime.block_on(app::run(config));
+    let ended = runtime.block_on(app::run(config, origin));
     // A file on a disk that does not answer keeps its reader for ever; nobody waits for it.
     runtime.shutdown_background();
     Ok(ended?)
@@ -83,24 +84,20 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("the asynchronous runtime can't be started")
 }
 
-fn read_config(options: &Daemon) -> Result<Config> {
-    let config =
-        load::read(&options.config_file).map_err(|problem| anyhow::anyhow!("{problem}"))?;
-    let defaults = load::read_if_exists(&options.defaults_file)
-        .map_err(|problem| anyhow::anyhow!("{problem}"))?;
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let sources = Sources {
-        config_file: &options.config_file.display().to_string(),
-        config: &config,
-        defaults_file: &options.defaults_file.display().to_string(),
-        defaults: &defaults,
-        environment: &environment,
-        bind: options.bind.as_deref(),
-        host_name: &host_name()?,
-    };
-    match Config::parse(&sources) {
+fn origin(options: &Daemon) -> Result<Origin> {
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Origin {
+        config_file: options.config_file.clone(),
+        defaults_file: options.defaults_file.clone(),
+        environment: environment.collect(),
+        bind: options.bind.clone(),
+        host_name: host_name()?,
+    })
+}
+
+fn read_config(origin: &Origin) -> Result<Config> {
+    match origin.read() {
         Ok((config, warnings)) => {
             report(&warnings);
             Ok(config)

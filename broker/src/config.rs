@@ -22,8 +22,8 @@ pub use auth::{AuthConfig, AuthIdConfig, Authentication};
 pub use http::{HttpConfig, HttpsConfig};
 pub use mesh::{GossipTiming, MeshConfig};
 
-use crate::frontend::plain::HostsShown;
 use crate::ini::Problem;
+use crate::task::list_sessions::HostsShown;
 use raw::{Files, RawConfig};
 
 /// Everything that decides how a replica is configured.

@@ -28,5 +28,6 @@ pub mod names;
 pub mod placement;
 pub mod profiles;
 pub mod reload;
+pub mod settings;
 pub mod task;
 pub mod view;

@@ -1,4 +1,4 @@
-//! Keeps the session profiles as the file has them.
+//! Keeps the settings as the files have them.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,27 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::load;
+use crate::config::Config;
+use crate::config::load::{self, Origin};
 use crate::ini::Problem;
 use crate::profiles::SessionProfiles;
+use crate::settings::{Settings, SettingsWatch};
 
-/// Publishes the profiles anew whenever their file changed. A file that can't be used, or
-/// in which no profile can be, leaves the profiles as they were.
+/// Publishes the settings anew whenever one of their files changed: all of them at once,
+/// or, when a file can't be used, nothing. Profiles of which none can be used count as
+/// such a file.
 #[derive(Debug)]
-pub struct ProfilesReloader {
-    path: PathBuf,
-    seen: Option<Fingerprint>,
-    published: watch::Sender<Arc<SessionProfiles>>,
+pub struct SettingsReloader {
+    origin: Origin,
+    /// The configuration that counts.
+    config: Config,
+    /// The files as they were when they were read last; none to read them in any case.
+    seen: Option<Fingerprints>,
+    published: watch::Sender<Arc<Settings>>,
 }
+
+/// The three files: configuration, defaults, session profiles.
+type Fingerprints = [Option<Fingerprint>; 3];
 
 #[derive(Debug, PartialEq, Eq)]
 struct Fingerprint {
@@ -29,19 +38,20 @@ struct Fingerprint {
     changed: (i64, i64),
 }
 
-impl ProfilesReloader {
-    /// Reads the file for the first time. Without a file that can be used there are no
-    /// profiles until there is one.
+impl SettingsReloader {
+    /// Begins with a configuration that was read already. Without a file of profiles that
+    /// can be used there are no profiles until there is one.
     #[must_use]
-    pub fn open(path: &Path) -> (Self, watch::Receiver<Arc<SessionProfiles>>) {
-        let (published, profiles) = watch::channel(Arc::default());
+    pub fn open(origin: Origin, config: &Config) -> (Self, SettingsWatch) {
+        let (published, settings) = watch::channel(Arc::new(Settings::new(config, Arc::default())));
         let mut reloader = Self {
-            path: path.to_owned(),
+            origin,
+            config: config.clone(),
             seen: None,
             published,
         };
         reloader.load();
-        (reloader, profiles)
+        (reloader, settings)
     }
 
     /// Looks for changes until told to stop, and at once when `look_now` changes.
@@ -59,7 +69,7 @@ impl ProfilesReloader {
                 }
                 _ = every.tick() => {}
             }
-            // Off the async threads: the file may be on a slow disk.
+            // Off the async threads: the files may be on a slow disk.
             let looked = tokio::task::spawn_blocking(move || {
                 self.look();
                 self
@@ -67,7 +77,7 @@ impl ProfilesReloader {
             match looked.await {
                 Ok(reloader) => self = reloader,
                 Err(panic) => {
-                    error!(error = %panic, "reading the session profiles ended in a panic");
+                    error!(error = %panic, "reading the configuration ended in a panic");
                     return;
                 }
             }
@@ -75,34 +85,83 @@ impl ProfilesReloader {
     }
 
     fn look(&mut self) {
-        if self.seen != fingerprint(&self.path) || self.seen.is_none() && self.path.exists() {
+        if self.seen.as_ref() != Some(&self.fingerprints(&self.config)) {
             self.load();
         }
     }
 
     fn load(&mut self) {
-        let before = fingerprint(&self.path);
-        let read = load::session_profiles(&self.path);
-        // Half of a file can be a good shorter one: what changed meanwhile is read again.
-        if before != fingerprint(&self.path) {
-            self.seen = None;
-            return;
-        }
-        self.seen = before;
-        let path = self.path.display();
+        let read = self.read();
         match read {
+            Ok(Some((config, profiles, seen))) => {
+                warn_of_restart(&self.config, &config);
+                let n_profiles = profiles.len();
+                info!(n_profiles, "configuration and session profiles read");
+                let settings = Settings::new(&config, Arc::new(profiles));
+                self.config = config;
+                self.seen = Some(seen);
+                self.published.send_replace(Arc::new(settings));
+            }
+            // Half of a file can be a good shorter one: what changed meanwhile is read again.
+            Ok(None) => self.seen = None,
+            Err(problems) => {
+                report(&problems);
+                let n_profiles = self
+                    .published
+                    .borrow()
+                    .profiles()
+                    .map_or(0, |all| all.len());
+                error!(
+                    n_profiles,
+                    "the new configuration can't be used; the old one stays"
+                );
+                self.seen = Some(self.fingerprints(&self.config));
+            }
+        }
+    }
+
+    /// Reads all files; none when one of them changed meanwhile.
+    fn read(&self) -> Result<Option<(Config, SessionProfiles, Fingerprints)>, Vec<Problem>> {
+        let before = self.fingerprints(&self.config);
+        let (config, warnings) = self.origin.read()?;
+        let before = match config.inifile.session_profiles == self.config.inifile.session_profiles {
+            true => before,
+            false => self.fingerprints(&config),
+        };
+        let profiles = load::session_profiles(&config.inifile.session_profiles);
+        if before != self.fingerprints(&config) {
+            return Ok(None);
+        }
+        match profiles {
             // Nobody takes all profiles away by a line that can't be read.
             Ok((profiles, problems)) if !(profiles.is_empty() && has_errors(&problems)) => {
+                report(&warnings);
                 report(&problems);
-                info!(%path, n_profiles = profiles.len(), "session profiles read");
-                self.published.send_replace(Arc::new(profiles));
+                Ok(Some((config, profiles, before)))
             }
-            Ok((_, problems)) | Err(problems) => {
-                report(&problems);
-                let n_profiles = self.published.borrow().len();
-                error!(%path, n_profiles, "the session profiles can't be used; the old ones stay");
-            }
+            Ok((_, problems)) | Err(problems) => Err(problems),
         }
+    }
+
+    fn fingerprints(&self, config: &Config) -> Fingerprints {
+        let files: [&PathBuf; 3] = [
+            &self.origin.config_file,
+            &self.origin.defaults_file,
+            &config.inifile.session_profiles,
+        ];
+        files.map(|file| fingerprint(file))
+    }
+}
+
+/// Tells what a reload can't change.
+fn warn_of_restart(old: &Config, new: &Config) {
+    let differing = [
+        ("[mesh]", old.mesh != new.mesh),
+        ("[limits]", old.limits != new.limits),
+        ("where clients connect", old.http != new.http),
+    ];
+    for (what, _) in differing.iter().filter(|(_, differs)| *differs) {
+        warn!(what, "this change takes effect at the next start");
     }
 }
 
@@ -135,46 +194,4 @@ fn fingerprint(path: &Path) -> Option<Fingerprint> {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
-    use super::ProfilesReloader;
-
-    #[test]
-    fn a_missing_file_means_no_profiles_until_it_comes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("profiles.conf");
-        let (mut reloader, profiles) = ProfilesReloader::open(&path);
-        assert!(profiles.borrow().is_empty());
-        std::fs::write(&path, "[farm]\nname=Farm\nhost=s1\n").unwrap();
-        reloader.look();
-        assert_eq!(profiles.borrow().len(), 1);
-    }
-
-    #[test]
-    fn a_file_in_which_every_profile_is_broken_leaves_the_old_ones() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("profiles.conf");
-        std::fs::write(&path, "[farm]\nname=Farm\nhost=s1\n").unwrap();
-        let (mut reloader, profiles) = ProfilesReloader::open(&path);
-        std::fs::write(&path, "[farm]\nname=Farm\nhost=s1\nno separator here\n").unwrap();
-        reloader.look();
-        assert_eq!(profiles.borrow().len(), 1);
-        // A file without profiles is one that somebody wanted.
-        std::fs::write(&path, "# nothing for now\n").unwrap();
-        reloader.look();
-        assert!(profiles.borrow().is_empty());
-    }
-
-    #[test]
-    fn a_file_that_can_not_be_used_leaves_the_old_profiles() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("profiles.conf");
-        std::fs::write(&path, "[farm]\nname=Farm\nhost=s1\n").unwrap();
-        let (mut reloader, profiles) = ProfilesReloader::open(&path);
-        std::fs::write(&path, "this is not a session profile\n").unwrap();
-        reloader.look();
-        assert_eq!(profiles.borrow().len(), 1);
-        std::fs::write(&path, "[a]\nname=A\nhost=s1\n\n[b]\nname=B\nhost=s2\n").unwrap();
-        reloader.look();
-        assert_eq!(profiles.borrow().len(), 2);
-    }
-}
+mod tests;

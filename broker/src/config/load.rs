@@ -1,11 +1,48 @@
 //! Where do the texts come from? The one place that reads configuration files.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::{Config, Sources};
 use crate::ini::{MAX_FILE_BYTES, Problem};
 use crate::profiles::SessionProfiles;
+
+/// Where the configuration of a process comes from, to read it again and again.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// `x2gobroker.conf`.
+    pub config_file: PathBuf,
+    /// `defaults.conf`; need not exist.
+    pub defaults_file: PathBuf,
+    /// The environment of the process.
+    pub environment: BTreeMap<String, String>,
+    /// The value of `--bind`.
+    pub bind: Option<String>,
+    /// What `hostname` says.
+    pub host_name: String,
+}
+
+impl Origin {
+    /// Reads the files as they are now. The second part are warnings.
+    ///
+    /// # Errors
+    /// All problems, warnings included, when one of them is an error.
+    pub fn read(&self) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+        let config = read(&self.config_file).map_err(|problem| vec![problem])?;
+        let defaults = read_if_exists(&self.defaults_file).map_err(|problem| vec![problem])?;
+        Config::parse(&Sources {
+            config_file: &self.config_file.display().to_string(),
+            config: &config,
+            defaults_file: &self.defaults_file.display().to_string(),
+            defaults: &defaults,
+            environment: &self.environment,
+            bind: self.bind.as_deref(),
+            host_name: &self.host_name,
+        })
+    }
+}
 
 /// Reads a configuration file as text, with a bound.
 ///

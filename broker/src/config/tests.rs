@@ -5,8 +5,8 @@ use proptest::prelude::{prop_assert, proptest};
 
 use super::{Authentication, Config, GossipTiming, HttpsConfig, Sources, load};
 use crate::frontend::golden;
-use crate::frontend::plain::HostsShown;
 use crate::ini::Problem;
+use crate::task::list_sessions::HostsShown;
 
 /// A configuration that this version accepts.
 const OPEN: &str = "[global]\ndefault-auth-mech=none\n";

@@ -6,40 +6,8 @@
 
 use proto::Secret;
 
-/// What a client wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// `listsessions`: which session profiles are there for me?
-    ListSessions,
-    /// `selectsession`: on which X2Go server may I start or resume one?
-    SelectSession,
-    /// `setpass`: a new password.
-    SetPassword,
-    /// `testcon`: are you there?
-    TestConnection,
-    /// `clientevent`: this happened to my session.
-    ClientEvent,
-    /// Any other word, or none: only the credentials are checked.
-    Other,
-}
-
-/// The fields of one request, cleaned but not yet checked: nobody is authenticated, and
-/// names may be of any form.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// What to do.
-    pub task: Task,
-    /// Who the client says it is; may be empty.
-    pub user: String,
-    /// As typed: white space counts.
-    pub password: Secret,
-    /// The account on the X2Go server; the user where the field is missing or empty.
-    pub login: String,
-    /// The ID of a session profile, or of a session in a `clientevent`; may be empty.
-    pub sid: String,
-    /// The one-time value of the last answer; may be empty.
-    pub authid: Secret,
-}
+use crate::auth::Credentials;
+use crate::task::request::{EventFields, Request, Task};
 
 /// Why a request can't be read. The answer is 400 for each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,52 +26,22 @@ pub enum FormError {
     Multipart,
 }
 
-impl Task {
-    /// Reads the value of the field `task`.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "listsessions" => Self::ListSessions,
-            "selectsession" => Self::SelectSession,
-            "setpass" => Self::SetPassword,
-            "testcon" => Self::TestConnection,
-            "clientevent" => Self::ClientEvent,
-            _ => Self::Other,
-        }
+/// Reads the fields. `query` is what stands behind `?` in the URL, or empty;
+/// `content_type` is empty when the client sent none.
+///
+/// # Errors
+/// When a field is not UTF-8, the body is too large, or its type can't be read.
+pub fn parse(query: &str, content_type: &str, body: &[u8]) -> Result<Request, FormError> {
+    if body.len() > MAX_BODY_BYTES {
+        return Err(FormError::TooLarge);
     }
-}
-
-impl Request {
-    /// Reads the fields. `query` is what stands behind `?` in the URL, or empty;
-    /// `content_type` is empty when the client sent none.
-    ///
-    /// # Errors
-    /// When a field is not UTF-8, the body is too large, or its type can't be read.
-    pub fn parse(query: &str, content_type: &str, body: &[u8]) -> Result<Self, FormError> {
-        if body.len() > MAX_BODY_BYTES {
-            return Err(FormError::TooLarge);
-        }
-        if is_multipart(content_type) {
-            return Err(FormError::Multipart);
-        }
-        let mut fields = Fields::default();
-        fields.take(query.as_bytes())?;
-        fields.take(body)?;
-        let Fields([task, user, password, login, sid, authid]) = fields;
-        let (user, login) = (stripped(&user), stripped(&login));
-        Ok(Self {
-            task: Task::parse(&stripped(&task)),
-            login: if login.is_empty() {
-                user.clone()
-            } else {
-                login
-            },
-            user,
-            password: Secret::new(password),
-            sid: stripped(&sid),
-            authid: Secret::new(stripped(&authid)),
-        })
+    if is_multipart(content_type) {
+        return Err(FormError::Multipart);
     }
+    let mut fields = Fields::default();
+    fields.take(query.as_bytes())?;
+    fields.take(body)?;
+    Ok(fields.into_request())
 }
 
 /// The values of [`FIELDS`], in that order.
@@ -111,6 +49,51 @@ impl Request {
 struct Fields([String; FIELDS.len()]);
 
 impl Fields {
+    fn into_request(self) -> Request {
+        let Self(
+            [
+                task,
+                user,
+                password,
+                login,
+                sid,
+                authid,
+                pubkey,
+                new_password,
+                event,
+                server,
+                client,
+                command,
+                display,
+                started,
+                elapsed,
+            ],
+        ) = self;
+        let task_word = stripped(&task);
+        Request {
+            task: Task::parse(&task_word),
+            task_word,
+            credentials: Credentials {
+                user: stripped(&user),
+                password: Secret::new(password),
+                login: stripped(&login),
+                authid: Secret::new(stripped(&authid)),
+            },
+            sid: stripped(&sid),
+            pubkey: stripped(&pubkey),
+            new_password: Secret::new(new_password),
+            event: EventFields {
+                event: stripped(&event),
+                server: stripped(&server),
+                client: stripped(&client),
+                command: stripped(&command),
+                display: stripped(&display),
+                started: stripped(&started),
+                elapsed: stripped(&elapsed),
+            },
+        }
+    }
+
     fn take(&mut self, form: &[u8]) -> Result<(), FormError> {
         for pair in form.split(|&b| b == b'&') {
             let separator = pair.iter().position(|&b| b == b'=');
@@ -169,7 +152,10 @@ fn is_multipart(content_type: &str) -> bool {
 
 const MULTIPART: &str = "multipart/form-data";
 
-const FIELDS: [&str; 6] = ["task", "user", "password", "login", "sid", "authid"];
+const FIELDS: [&str; 15] = [
+    "task", "user", "password", "login", "sid", "authid", "pubkey", "newpass", "event", "server",
+    "client", "cmd", "display", "start", "elapsed",
+];
 
 /// The original took 100 MB; no client sends more than some KB.
 pub const MAX_BODY_BYTES: usize = 1 << 20;

@@ -16,37 +16,23 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::watch;
 use tracing::debug;
 
 pub use limits::{Place, Places};
 pub use listen::{BindError, ClientAddress, HttpListener};
 
-use crate::auth::{Authenticated, authenticate};
-use crate::config::{AuthConfig, FrontendConfig, InifileConfig};
-use crate::frontend::form::{self, MAX_BODY_BYTES, Task};
+use crate::frontend::form::{self, MAX_BODY_BYTES};
 use crate::frontend::plain;
-use crate::profiles::SessionProfiles;
-use crate::task::list_sessions::list_sessions;
-use crate::task::may_use;
-use crate::task::select_session::{Placing, select_session};
+use crate::task::{self, Broker};
 use respond::{failure, page, text};
 
 /// What the front end needs to answer.
 #[derive(Clone, Debug)]
 pub struct Frontend {
-    /// Who is let in.
-    pub auth: AuthConfig,
-    /// Which front ends answer.
-    pub frontends: FrontendConfig,
-    /// The backend `inifile`.
-    pub inifile: InifileConfig,
+    /// Who answers.
+    pub broker: Broker,
     /// From the first byte of a request to its last.
     pub request_timeout: Duration,
-    /// The session profiles as they are now.
-    pub profiles: watch::Receiver<Arc<SessionProfiles>>,
-    /// The farm, and how to place a session on it.
-    pub placing: Placing,
 }
 
 /// The routes of the front end.
@@ -86,37 +72,22 @@ async fn plain(
 }
 
 impl Frontend {
+    /// The first part of the path names the backend; what follows is ignored.
     async fn plain(&self, rest: &str, request: Request) -> Result<String, StatusCode> {
-        self.check_backend(rest)?;
+        let settings = self.broker.settings();
+        let backend = settings.backend(rest.split('/').next().unwrap_or_default());
+        let backend = backend.filter(|_| settings.frontends.plain);
+        let backend = backend.ok_or(StatusCode::NOT_FOUND)?;
         let client = request.extensions().get::<ClientAddress>().copied();
         let ClientAddress(client) = client.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
         let request = self.read(request).await?;
-        let who = authenticate(self.auth.authentication, &request, client)
-            .or(Err(StatusCode::UNAUTHORIZED))?;
-        Ok(match request.task {
-            Task::TestConnection => plain::TEST_CONNECTION.to_owned(),
-            Task::ListSessions => self.list(&who),
-            Task::SelectSession => self.select(&who, &request.sid).await,
-            Task::SetPassword | Task::ClientEvent | Task::Other => plain::granted(None),
-        })
-    }
-
-    /// The first part of the path names the backend; what follows is ignored.
-    fn check_backend(&self, rest: &str) -> Result<(), StatusCode> {
-        let named = rest.split('/').next().unwrap_or_default();
-        let backend = if named.is_empty() {
-            &self.frontends.default_backend
-        } else {
-            named
-        };
-        if self.frontends.plain && self.inifile.enabled && backend == "inifile" {
-            return Ok(());
-        }
-        Err(StatusCode::NOT_FOUND)
+        let reply = self.broker.answer(backend, &request, client).await;
+        let reply = reply.or(Err(StatusCode::UNAUTHORIZED))?;
+        Ok(plain::answer(&reply, backend.hosts_shown))
     }
 
     /// Reads body and fields, within the bounds of size and time.
-    async fn read(&self, request: Request) -> Result<form::Request, StatusCode> {
+    async fn read(&self, request: Request) -> Result<task::request::Request, StatusCode> {
         let (head, body) = request.into_parts();
         let content_type = head.headers.get(header::CONTENT_TYPE);
         let content_type = content_type
@@ -128,33 +99,10 @@ impl Frontend {
         let body = tokio::time::timeout(self.request_timeout, read_body(body));
         let body = body.await.or(Err(StatusCode::REQUEST_TIMEOUT))??;
         let query = head.uri.query().unwrap_or_default();
-        form::Request::parse(query, content_type, &body).map_err(|error| {
+        form::parse(query, content_type, &body).map_err(|error| {
             debug!(error = %error, "a request can't be read");
             StatusCode::BAD_REQUEST
         })
-    }
-
-    fn list(&self, who: &Authenticated) -> String {
-        let profiles = Arc::clone(&self.profiles.borrow());
-        let view = self.placing.feed.view();
-        let listed = list_sessions(&profiles, &view, who);
-        plain::list_sessions(None, who.user(), self.inifile.hosts_shown, &listed)
-    }
-
-    async fn select(&self, who: &Authenticated, sid: &str) -> String {
-        let profiles = Arc::clone(&self.profiles.borrow());
-        let profile = profiles.get(sid).filter(|profile| may_use(profile, who));
-        let (Some(profile), Some(user)) = (profile, who.user()) else {
-            debug!(profile = sid, "no such profile for this user");
-            return plain::no_such_profile(None);
-        };
-        match select_session(&self.placing, profile, user).await {
-            Ok(selected) => plain::select_session(None, &selected.server, selected.resume.first()),
-            Err(error) => {
-                tracing::warn!(%user, profile = %profile.id, why = error.why, "no server for a session");
-                plain::no_server(None, profile.sshport)
-            }
-        }
     }
 }
 

@@ -3,36 +3,27 @@
 //! Lines end with LF alone, since X2Go Client finds nothing behind CR LF. An answer to
 //! `selectsession` always has a `SERVER:` line with a port: without it the client ends.
 
-use proto::{SessionRecord, SessionState, Username};
+use proto::{SessionRecord, Username};
 
 use crate::names::ServerAddress;
-use crate::profiles::{Gap, SessionProfile};
+use crate::profiles::Gap;
+use crate::task::list_sessions::{HostsShown, Listed, ListedSession};
+use crate::task::{Answer, Reply};
 
-/// A profile in the answer to `listsessions`.
-#[derive(Clone, Copy, Debug)]
-pub struct Listed<'a> {
-    /// The profile; the caller has checked its ACL.
-    pub profile: &'a SessionProfile,
-    /// The user's session on one of its hosts.
-    pub session: Option<ListedSession<'a>>,
-}
-
-/// The session that a profile shows.
-#[derive(Clone, Copy, Debug)]
-pub struct ListedSession<'a> {
-    /// Suspended or running.
-    pub state: SessionState,
-    /// The name of its server.
-    pub server: &'a str,
-}
-
-/// Which of a profile's hosts clients are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostsShown {
-    /// All of them: when nobody asks agents (`NONE`).
-    All,
-    /// The host of the session, else the first.
-    One,
+/// The whole answer to a request that was let in.
+#[must_use]
+pub fn answer(reply: &Reply<'_>, shown: HostsShown) -> String {
+    let authid = reply.authid.as_ref().map(proto::Secret::expose);
+    match &reply.answer {
+        Answer::Granted => granted(authid),
+        Answer::TestConnection => TEST_CONNECTION.to_owned(),
+        Answer::Profiles(profiles) => list_sessions(authid, reply.who.user(), shown, profiles),
+        Answer::Selected(selected) => {
+            select_session(authid, &selected.server, selected.resume.first())
+        }
+        Answer::NoSuchProfile => no_such_profile(authid),
+        Answer::NoServer { sshport } => no_server(authid, *sshport),
+    }
 }
 
 /// The answer to `testcon`.
@@ -74,7 +65,7 @@ pub fn list_sessions(
     answer.push_str("START_USER_SESSIONS\n\n");
     let user = user.map_or("", Username::as_str);
     for listed in profiles {
-        listed.write(&mut answer, user, shown);
+        write_profile(&mut answer, listed, user, shown);
     }
     answer.push_str("END_USER_SESSIONS\n");
     answer
@@ -130,30 +121,29 @@ pub const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 /// The type of error answers.
 pub const ERROR_CONTENT_TYPE: &str = "text/html; charset=UTF-8";
 
-impl Listed<'_> {
-    fn write(&self, answer: &mut String, user: &str, shown: HostsShown) {
-        self.profile.rendered.write(answer, |gap, answer| {
-            answer.push_str(match gap {
-                Gap::User => user,
-                Gap::Host => self.hosts(shown),
-            });
+fn write_profile(answer: &mut String, listed: &Listed<'_>, user: &str, shown: HostsShown) {
+    listed.profile.rendered.write(answer, |gap, answer| {
+        answer.push_str(match gap {
+            Gap::User => user,
+            Gap::Host => hosts(listed, shown),
         });
-        if let Some(session) = &self.session {
-            answer.push_str("status=");
-            answer.push(session.state.letter());
-            answer.push('\n');
-        }
+    });
+    if let Some(session) = &listed.session {
+        answer.push_str("status=");
+        answer.push(session.state.letter());
         answer.push('\n');
     }
+    answer.push('\n');
+}
 
-    fn hosts(&self, shown: HostsShown) -> &str {
-        let first = || self.profile.hosts.first().map_or("", |host| &host.name);
-        match (shown, self.session) {
-            _ if self.profile.is_shadow() => first(),
-            (HostsShown::All, _) => &self.profile.host_names,
-            (HostsShown::One, Some(session)) => session.server,
-            (HostsShown::One, None) => first(),
-        }
+fn hosts<'a>(listed: &'a Listed<'_>, shown: HostsShown) -> &'a str {
+    let profile = listed.profile;
+    let first = || profile.hosts.first().map_or("", |host| &host.name);
+    match (shown, &listed.session) {
+        _ if profile.is_shadow() => first(),
+        (HostsShown::All, _) => &profile.host_names,
+        (HostsShown::One, Some(ListedSession { server, .. })) => server.as_str(),
+        (HostsShown::One, None) => first(),
     }
 }
 

@@ -1,25 +1,48 @@
 //! `listsessions`: which session profiles are there for this user, and on which of them
 //! does a session wait? A function of the view: no server is asked.
 
-use proto::{SessionState, Username};
+use proto::{NodeId, SessionState, Username};
 
-use super::may_use;
-use crate::auth::Authenticated;
-use crate::frontend::plain::{Listed, ListedSession};
-use crate::profiles::{SessionProfile, SessionProfiles};
+use crate::profiles::SessionProfile;
 use crate::view::{FarmView, PlacedSession};
 
-/// The profiles that whoever asks may use, by ID, each with the session that waits for
-/// them there: a suspended one before a running one.
+/// A profile that whoever asks may use.
+#[derive(Clone, Debug)]
+pub struct Listed<'a> {
+    /// The profile.
+    pub profile: &'a SessionProfile,
+    /// The user's session on one of its hosts: a suspended one before a running one.
+    pub session: Option<ListedSession>,
+}
+
+/// The session that a profile shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSession {
+    /// Suspended or running.
+    pub state: SessionState,
+    /// Its server, by that server's own name.
+    pub server: NodeId,
+}
+
+/// Which of a profile's hosts clients are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostsShown {
+    /// All of them: when nobody asks agents (`NONE`).
+    All,
+    /// The host of the session, else the first.
+    One,
+}
+
+/// Each of these profiles with the session that waits for the user there. `profiles` are
+/// those that the ACLs give whoever asks.
 #[must_use]
 pub fn list_sessions<'a>(
-    profiles: &'a SessionProfiles,
-    view: &'a FarmView,
-    who: &Authenticated,
+    profiles: impl Iterator<Item = &'a SessionProfile>,
+    view: &FarmView,
+    user: Option<&Username>,
 ) -> Vec<Listed<'a>> {
-    let sessions = who.user().map_or(&[][..], |user| sessions(view, user));
-    let usable = profiles.iter().filter(|profile| may_use(profile, who));
-    usable
+    let sessions = user.map_or(&[][..], |user| &view.of_user(user).sessions);
+    profiles
         .map(|profile| Listed {
             profile,
             session: session_on(profile, view, sessions),
@@ -27,16 +50,11 @@ pub fn list_sessions<'a>(
         .collect()
 }
 
-fn sessions<'a>(view: &'a FarmView, user: &Username) -> &'a [PlacedSession] {
-    &view.of_user(user).sessions
-}
-
-/// The session that waits on a host of the profile, shown with its server's own name.
-fn session_on<'a>(
+fn session_on(
     profile: &SessionProfile,
     view: &FarmView,
-    sessions: &'a [PlacedSession],
-) -> Option<ListedSession<'a>> {
+    sessions: &[PlacedSession],
+) -> Option<ListedSession> {
     if sessions.is_empty() || profile.is_shadow() {
         return None;
     }
@@ -50,7 +68,7 @@ fn session_on<'a>(
     let best = on_hosts.min_by_key(|placed| suspended_first(placed.session.state))?;
     Some(ListedSession {
         state: best.session.state,
-        server: best.node.as_str(),
+        server: best.node.clone(),
     })
 }
 

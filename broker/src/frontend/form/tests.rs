@@ -1,37 +1,38 @@
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
-use super::{FormError, MAX_BODY_BYTES, Request, Task};
+use super::{FormError, MAX_BODY_BYTES};
 use crate::frontend::golden;
+use crate::task::request::{Request, Task};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Reads a form from a body alone.
 fn parse(body: &str) -> Request {
-    Request::parse("", FORM, body.as_bytes()).expect(body)
+    super::parse("", FORM, body.as_bytes()).expect(body)
 }
 
 /// Reads the request of a recorded case.
 fn recorded(case: &str) -> Result<Request, FormError> {
     let (head, body) = golden::message(case, "request.http");
-    Request::parse("", golden::header(&head, "content-type"), &body)
+    super::parse("", golden::header(&head, "content-type"), &body)
 }
 
 /// Everything of a request, to compare.
 fn fields(request: &Request) -> (Task, &str, &str, &str, &str, &str) {
     (
         request.task,
-        &request.user,
-        request.password.expose(),
-        &request.login,
+        &request.credentials.user,
+        request.credentials.password.expose(),
+        &request.credentials.login,
         &request.sid,
-        request.authid.expose(),
+        request.credentials.authid.expose(),
     )
 }
 
 #[test]
 fn requests_of_x2goclient_are_read() {
     let list = parse("task=listsessions&user=alice&password=pw-alice&authid=");
-    let expected = (Task::ListSessions, "alice", "pw-alice", "alice", "", "");
+    let expected = (Task::ListSessions, "alice", "pw-alice", "", "", "");
     assert_eq!(fields(&list), expected);
     let select =
         parse("task=selectsession&sid=farm&user=alice&password=p%20w%2B&authid=a-1&login=bob");
@@ -60,8 +61,8 @@ fn recorded_requests_are_read_as_the_original_reads_them() {
         let request = recorded(case).expect(case);
         let read = (
             request.task,
-            request.user.as_str(),
-            request.password.expose(),
+            request.credentials.user.as_str(),
+            request.credentials.password.expose(),
         );
         assert_eq!(read, (task, user, password), "{case}");
     }
@@ -74,25 +75,25 @@ fn recorded_requests_are_read_as_the_original_reads_them() {
 #[test]
 fn the_last_value_counts_and_the_body_comes_after_the_query() {
     let body = b"user=body&user=last";
-    let request = Request::parse("user=query&sid=farm", FORM, body).unwrap();
+    let request = super::parse("user=query&sid=farm", FORM, body).unwrap();
     assert_eq!(
-        (request.user.as_str(), request.sid.as_str()),
+        (request.credentials.user.as_str(), request.sid.as_str()),
         ("last", "farm")
     );
-    let request = Request::parse("user=query&user=bob", FORM, b"").unwrap();
-    assert_eq!(request.user, "bob");
+    let request = super::parse("user=query&user=bob", FORM, b"").unwrap();
+    assert_eq!(request.credentials.user, "bob");
 }
 
 #[test]
 fn any_content_type_but_multipart_is_a_form() {
     for content_type in ["", FORM, "text/plain", "application/json", "x"] {
-        let request = Request::parse("", content_type, b"user=alice").unwrap();
-        assert_eq!(request.user, "alice", "{content_type}");
+        let request = super::parse("", content_type, b"user=alice").unwrap();
+        assert_eq!(request.credentials.user, "alice", "{content_type}");
     }
-    let request = Request::parse("", "application/json", b"{\"user\":\"alice\"}").unwrap();
-    assert_eq!(request.user, "");
+    let request = super::parse("", "application/json", b"{\"user\":\"alice\"}").unwrap();
+    assert_eq!(request.credentials.user, "");
     for content_type in ["multipart/form-data; boundary=B", " Multipart/Form-Data"] {
-        let error = Request::parse("", content_type, b"user=alice").unwrap_err();
+        let error = super::parse("", content_type, b"user=alice").unwrap_err();
         assert_eq!(error, FormError::Multipart);
     }
 }
@@ -100,28 +101,28 @@ fn any_content_type_but_multipart_is_a_form() {
 #[test]
 fn white_space_and_control_characters_are_cleaned() {
     let request = parse("user=%20+alice%09&password=%20p%00w%0a&sid=a%0ab%1f&login=%0b");
-    assert_eq!(request.user, "alice");
-    assert_eq!(request.password.expose(), " p w\n");
+    assert_eq!(request.credentials.user, "alice");
+    assert_eq!(request.credentials.password.expose(), " p w\n");
     assert_eq!(request.sid, "a\nb");
-    assert_eq!(request.login, "alice");
+    assert_eq!(request.credentials.login, "");
 }
 
 #[test]
 fn fields_that_nobody_reads_may_hold_anything() {
     let request = parse("x=%ff&user=alice&&=&%ff=1&y");
-    assert_eq!(request.user, "alice");
+    assert_eq!(request.credentials.user, "alice");
 }
 
 #[test]
 fn names_of_fields_are_decoded_and_exact() {
-    assert_eq!(parse("%75ser=alice").user, "alice");
-    assert_eq!(parse("User=alice").user, "");
+    assert_eq!(parse("%75ser=alice").credentials.user, "alice");
+    assert_eq!(parse("User=alice").credentials.user, "");
 }
 
 #[test]
 fn bodies_are_bounded_and_secrets_do_not_show() {
     let body = vec![b'x'; MAX_BODY_BYTES + 1];
-    let error = Request::parse("", FORM, &body).unwrap_err();
+    let error = super::parse("", FORM, &body).unwrap_err();
     assert_eq!(error, FormError::TooLarge);
     let request = parse("user=alice&password=hidden-1&authid=hidden-2");
     assert!(!format!("{request:?}").contains("hidden"), "{request:?}");
@@ -130,10 +131,10 @@ fn bodies_are_bounded_and_secrets_do_not_show() {
 proptest! {
     #[test]
     fn no_form_panics(body in proptest::collection::vec(0u8.., 0..200), odd in "([&=%+]|user|%[0-9a-f]{2}){0,40}") {
-        let _ = Request::parse(&odd, "", &body);
-        if let Ok(request) = Request::parse("", "", odd.as_bytes()) {
-            prop_assert!(!request.user.contains('\0'));
-            prop_assert_eq!(request.user.trim(), &request.user);
+        let _ = super::parse(&odd, "", &body);
+        if let Ok(request) = super::parse("", "", odd.as_bytes()) {
+            prop_assert!(!request.credentials.user.contains('\0'));
+            prop_assert_eq!(request.credentials.user.trim(), &request.credentials.user);
         }
     }
 
@@ -141,6 +142,6 @@ proptest! {
     fn what_a_client_encodes_comes_back(password in "\\PC{0,40}") {
         let encoded: String = password.bytes().map(|b| format!("%{b:02X}")).collect();
         let request = parse(&format!("password={encoded}"));
-        prop_assert_eq!(request.password.expose(), password);
+        prop_assert_eq!(request.credentials.password.expose(), password);
     }
 }

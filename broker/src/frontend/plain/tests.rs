@@ -1,13 +1,11 @@
-use proto::{SessionRecord, SessionState, Username};
+use proto::{NodeId, SessionRecord, SessionState, Username};
 
-use super::{
-    HostsShown, Listed, ListedSession, error_body, granted, list_sessions, no_server,
-    no_such_profile, select_session,
-};
+use super::{error_body, granted, list_sessions, no_server, no_such_profile, select_session};
 use crate::acl::Groups;
 use crate::frontend::golden;
 use crate::names::{ServerAddress, address_for_client};
 use crate::profiles::SessionProfiles;
+use crate::task::list_sessions::{HostsShown, Listed, ListedSession};
 
 fn profiles(case: &str) -> SessionProfiles {
     let text = golden::config(case, "sessionprofiles.conf");
@@ -28,7 +26,10 @@ fn listed_for_alice(case: &str, shown: HostsShown, sessions: Sessions<'_>) -> St
             session: sessions
                 .iter()
                 .find(|(id, _, _)| *id == profile.id.as_str())
-                .map(|&(_, state, server)| ListedSession { state, server }),
+                .map(|&(_, state, server)| ListedSession {
+                    state,
+                    server: NodeId::parse(server).unwrap(),
+                }),
         })
         .collect();
     let alice = Username::parse("alice").unwrap();

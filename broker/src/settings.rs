@@ -1,0 +1,78 @@
+//! What does a broker answer by at this moment: its configuration and session profiles, as
+//! one snapshot?
+//!
+//! A request reads the snapshot once and keeps to it, so that a reload never shows it half
+//! of the old files and half of the new.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::config::{AuthConfig, Config, FrontendConfig, InifileConfig};
+use crate::profiles::SessionProfiles;
+use crate::task::list_sessions::HostsShown;
+
+/// All that a reload can change, at once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which front ends answer, and which backend does when the URL names none.
+    pub frontends: FrontendConfig,
+    /// The backend `inifile`, when it answers.
+    inifile: Option<Backend>,
+}
+
+/// The settings as they are now.
+pub type SettingsWatch = watch::Receiver<Arc<Settings>>;
+
+/// Where session profiles come from, and who is let in to see them. The last part of a
+/// URL such as `/plain/inifile` names it.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Who is let in.
+    pub auth: Arc<AuthConfig>,
+    /// Which hosts of a profile clients are shown.
+    pub hosts_shown: HostsShown,
+    /// The session profiles.
+    pub profiles: Arc<SessionProfiles>,
+}
+
+impl Settings {
+    /// What of a configuration can change while the replica runs, with the profiles.
+    #[must_use]
+    pub fn new(config: &Config, profiles: Arc<SessionProfiles>) -> Self {
+        let InifileConfig {
+            enabled,
+            hosts_shown,
+            ..
+        } = config.inifile;
+        let inifile = Backend {
+            auth: Arc::new(config.auth.clone()),
+            hosts_shown,
+            profiles,
+        };
+        Self {
+            frontends: config.frontends.clone(),
+            inifile: enabled.then_some(inifile),
+        }
+    }
+
+    /// The backend of that name, or the default one for an empty name; none when it is
+    /// unknown or switched off.
+    #[must_use]
+    pub fn backend(&self, name: &str) -> Option<&Backend> {
+        let name = match name {
+            "" => self.frontends.default_backend.as_str(),
+            name => name,
+        };
+        match name {
+            "inifile" => self.inifile.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The session profiles of the backend `inifile`; none when it is switched off.
+    #[must_use]
+    pub fn profiles(&self) -> Option<&Arc<SessionProfiles>> {
+        self.inifile.as_ref().map(|backend| &backend.profiles)
+    }
+}
