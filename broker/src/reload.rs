@@ -113,7 +113,7 @@ impl SettingsReloader {
                     .map_or(0, |all| all.len());
                 error!(
                     n_profiles,
-                    "the new configuration can't be used; the old one stays"
+                    "the files can't be used; the old settings stay"
                 );
                 self.seen = Some(self.fingerprints(&self.config));
             }

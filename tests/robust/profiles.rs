@@ -32,7 +32,7 @@ fn a_replica_starts_without_profiles_and_takes_them_up_when_they_come() {
     assert_eq!(server, "no-server-available");
 
     farm.site.write(PROFILES_FILE, PROFILES);
-    let read = ["session profiles read", "n_profiles=3"];
+    let read = ["configuration and session profiles read", "n_profiles=3"];
     farm.daemon.wait_for_log(NOTICED, &read).unwrap();
     assert_eq!(farm.list("alice").profiles.len(), 3);
     farm.wait_for_server("farm", None);
@@ -43,7 +43,7 @@ fn profiles_that_can_not_be_read_leave_the_old_ones_and_one_that_is_broken_the_o
     let mut farm = SmallFarm::up(Plan::ONE_SERVER);
     let file = farm.site.path(PROFILES_FILE);
     let name = file.display().to_string();
-    let stay = ["ERROR", "can't be used; the old ones stay", "n_profiles=3"];
+    let stay = ["ERROR", "can't be used; the old settings stay", "n_profiles=3"];
 
     // Two lines that are wrong: both are named.
     farm.site.write(
@@ -81,7 +81,7 @@ fn profiles_that_can_not_be_read_leave_the_old_ones_and_one_that_is_broken_the_o
     farm.daemon
         .wait_for_log(NOTICED, &["ERROR", &place])
         .unwrap();
-    let read = ["session profiles read", "n_profiles=3"];
+    let read = ["configuration and session profiles read", "n_profiles=3"];
     farm.daemon.wait_for_log(NOTICED, &read).unwrap();
     let listed = farm.list("alice");
     let ids: Vec<&str> = listed
@@ -96,12 +96,12 @@ fn profiles_that_can_not_be_read_leave_the_old_ones_and_one_that_is_broken_the_o
 #[test]
 fn sighup_reads_the_profiles_again() {
     let mut farm = SmallFarm::up(Plan::ONE_SERVER);
-    assert_eq!(farm.daemon.log_lines(&["session profiles read"]).len(), 1);
+    assert_eq!(farm.daemon.log_lines(&["configuration and session profiles read"]).len(), 1);
     farm.daemon.signal("HUP").unwrap();
-    let again = ["reading the session profiles again"];
+    let again = ["reading the configuration again"];
     farm.daemon.wait_for_log(NOTICED, &again).unwrap();
     let read_twice = wait_for(NOTICED, || {
-        let n_read = farm.daemon.log_lines(&["session profiles read"]).len();
+        let n_read = farm.daemon.log_lines(&["configuration and session profiles read"]).len();
         Progress::when(n_read == 2, || format!("read {n_read} times"))
     });
     read_twice.unwrap();
@@ -117,7 +117,7 @@ fn a_profile_file_that_never_answers_does_not_keep_a_daemon_from_ending() {
     // Opening it waits for a writer that never comes, as a dead file server would.
     run(command("mkfifo").arg(&file)).unwrap();
     farm.daemon.signal("HUP").unwrap();
-    let again = ["reading the session profiles again"];
+    let again = ["reading the configuration again"];
     farm.daemon.wait_for_log(NOTICED, &again).unwrap();
     farm.log_in("alice");
     farm.daemon.terminate().unwrap();
