@@ -11,16 +11,18 @@ mod reading;
 mod rendered;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use proto::SessionProfileId;
 
 pub(crate) use host::HostKey;
 pub use host::{HostError, ProfileHost};
+pub use options::OptionValue;
 pub use rendered::{Gap, Rendered};
 
 use crate::acl::Acl;
 use crate::ini::{DEFAULT_SECTION, Ini, Problem};
-use options::{ClientOption, OptionValue};
+use options::{ClientOption, Inherited};
 use reading::Reading;
 
 /// All profiles of one file, sorted by ID.
@@ -51,6 +53,7 @@ pub struct SessionProfile {
     pub host_names: String,
     /// Where it stands in the file.
     pub line: u32,
+    options: Vec<Arc<ClientOption>>,
 }
 
 impl SessionProfiles {
@@ -74,13 +77,14 @@ impl SessionProfiles {
         let mut problems = problems;
         let mut told = HashSet::new();
         let mut profiles = Vec::new();
+        let inherited = Inherited::of(&ini);
         let mut n_bytes = 0;
         for section in ini.sections() {
             if broken.contains(section.name()) {
                 continue;
             }
             let mut reading = Reading::new(file, &ini, section);
-            let profile = SessionProfile::read(&mut reading);
+            let profile = SessionProfile::read(&mut reading, &inherited);
             n_bytes += profile.as_ref().map_or(0, SessionProfile::n_bytes);
             profiles.extend(profile);
             if n_bytes > MAX_ANSWER_BYTES {
@@ -140,18 +144,26 @@ impl SessionProfile {
         self.command == "SHADOW"
     }
 
+    /// What a client gets, with types, in the order of the plain answer: the profile's own
+    /// keys as the file has them, then those of `[DEFAULT]`, then the built-in ones. What
+    /// depends on who asks is a [`Gap`]. `autologin`, `key` and `status` are not among them.
+    pub fn options(&self) -> impl ExactSizeIterator<Item = (&str, &OptionValue)> {
+        let options = self.options.iter();
+        options.map(|option| (option.key.as_str(), &option.value))
+    }
+
     /// How much it adds to an answer that shows all profiles.
     fn n_bytes(&self) -> usize {
         self.rendered.len() + self.host_names.len()
     }
 
     /// Reads a section; none when it is broken.
-    fn read(reading: &mut Reading<'_>) -> Option<Self> {
+    fn read(reading: &mut Reading<'_>, inherited: &Inherited) -> Option<Self> {
         let id = SessionProfileId::parse(reading.section.name());
         if let Err(error) = &id {
             reading.section_error(error.to_string());
         }
-        let options = options::client_options(reading);
+        let options = options::client_options(reading, inherited);
         let acl = broker_keys::acl(reading);
         broker_keys::broker_keys(reading);
         let hosts = read_hosts(reading);
@@ -160,29 +172,26 @@ impl SessionProfile {
             return None;
         }
         let id = id.ok()?;
-        let text_of = |key| options.iter().find_map(|option| option.text_of(key));
-        let command = rendered::command_of(text_of("command").unwrap_or("TERMINAL"));
+        let text_of = |key| options::text_of(&options, key).map(str::to_owned);
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
         Some(Self {
-            rendered: Rendered::of(id.as_str(), &options, &command),
+            rendered: Rendered::of(id.as_str(), &options),
             id,
-            name: text_of("name").unwrap_or_default().to_owned(),
+            name: text_of("name").unwrap_or_default(),
             host_names: names.join(","),
             hosts,
             sshport,
-            command,
+            command: text_of("command").unwrap_or_else(|| "TERMINAL".to_owned()),
             acl,
             line: reading.section.line(),
+            options,
         })
     }
 }
 
-fn read_sshport(reading: &mut Reading<'_>, options: &[ClientOption<'_>]) -> u16 {
-    let number = options.iter().find_map(|option| match option {
-        ClientOption {
-            key: "sshport",
-            value: OptionValue::Number(number),
-        } => Some(*number),
+fn read_sshport(reading: &mut Reading<'_>, options: &[Arc<ClientOption>]) -> u16 {
+    let number = options.iter().find_map(|option| match option.value {
+        OptionValue::Number(number) if option.key == "sshport" => Some(number),
         _ => None,
     });
     let port = u16::try_from(number.unwrap_or(DEFAULT_SSH_PORT.into()));

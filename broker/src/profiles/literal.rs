@@ -7,6 +7,7 @@ pub(super) fn list_items(text: &str) -> Vec<String> {
     let text = text.trim();
     let bracketed = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
     match bracketed {
+        None if text.is_empty() => Vec::new(),
         Some(inner) => quoted_items(inner),
         None => text.split(',').map(|item| item.trim().to_owned()).collect(),
     }
@@ -52,7 +53,8 @@ mod tests {
     #[test]
     fn lists_are_taken_apart_as_the_original_does() {
         let cases: &[(&str, &[&str])] = &[
-            ("", &[""]),
+            // {json-listprofiles}: applications= is an empty list
+            ("", &[]),
             ("s1", &["s1"]),
             ("s1, s2,s3", &["s1", "s2", "s3"]),
             ("s1,\ns2", &["s1", "s2"]),

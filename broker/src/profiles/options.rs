@@ -1,33 +1,129 @@
 //! Which options does a client get from a profile, in which order, of which type?
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::literal::list_items;
 use super::reading::Reading;
-use crate::ini::flag;
+use super::rendered::Gap;
+use crate::ini::{Ini, flag};
 
-/// A client option with its value, in the order of the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientOption<'a> {
-    pub(super) key: &'a str,
+/// A client option with its value.
+#[derive(Debug)]
+pub(super) struct ClientOption {
+    /// As written; case counts.
+    pub(super) key: String,
     pub(super) value: OptionValue,
-}
-
-impl ClientOption<'_> {
-    /// The value of a text, when it is this key.
-    pub(super) fn text_of(&self, key: &str) -> Option<&str> {
-        match &self.value {
-            OptionValue::Text(text) if self.key == key => Some(text),
-            _ => None,
-        }
-    }
 }
 
 /// A value by the type that its key has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum OptionValue {
+pub enum OptionValue {
+    /// Yes or no.
     Flag(bool),
+    /// A whole number.
     Number(i64),
+    /// Several texts.
     List(Vec<String>),
+    /// A text; keys that are not built in have one.
     Text(String),
+    /// What each answer fills in.
+    Gap(Gap),
+}
+
+/// What sections get that don't say otherwise. It is read once and shared by all profiles,
+/// so that a long value in `[DEFAULT]` is in memory once.
+pub(super) struct Inherited {
+    defaults: HashMap<String, Result<Arc<ClientOption>, &'static str>>,
+    built_in: Vec<Arc<ClientOption>>,
+    not_rootless: Arc<ClientOption>,
+}
+
+impl Inherited {
+    pub(super) fn of(ini: &Ini) -> Self {
+        let defaults = ini.defaults().entries();
+        let defaults = defaults.filter(|entry| !is_left_out(&entry.key, &entry.value));
+        let defaults = defaults.map(|entry| {
+            let option = ClientOption::read(&entry.key, &entry.value);
+            (entry.key.clone(), option.map(Arc::new))
+        });
+        let built_in = BUILT_IN.iter().map(|(key, _, text)| {
+            // A test reads each of them.
+            let empty = |_| OptionValue::Text(String::new());
+            Arc::new(ClientOption {
+                key: (*key).to_owned(),
+                value: value_of(key, text).unwrap_or_else(empty),
+            })
+        });
+        Self {
+            defaults: defaults.collect(),
+            built_in: built_in.collect(),
+            not_rootless: Arc::new(ClientOption {
+                key: "rootless".to_owned(),
+                value: OptionValue::Flag(false),
+            }),
+        }
+    }
+}
+
+impl ClientOption {
+    fn read(key: &str, text: &str) -> Result<Self, &'static str> {
+        Ok(Self {
+            key: key.to_owned(),
+            value: value_of(key, text)?,
+        })
+    }
+}
+
+/// The text of a key among options.
+pub(super) fn text_of<'o>(options: &'o [Arc<ClientOption>], key: &str) -> Option<&'o str> {
+    options.iter().find_map(|option| match &option.value {
+        OptionValue::Text(text) if option.key == key => Some(text.as_str()),
+        _ => None,
+    })
+}
+
+/// All options that a client gets: the section's own in file order, then those of
+/// `[DEFAULT]`, then the built-in ones. What is for the broker only, and what is
+/// `not-set`, is left out.
+pub(super) fn client_options(
+    reading: &mut Reading<'_>,
+    inherited: &Inherited,
+) -> Vec<Arc<ClientOption>> {
+    let mut options = Vec::new();
+    for entry in reading.entries() {
+        if is_left_out(&entry.key, &entry.value) {
+            continue;
+        }
+        if kind_of(&entry.key) == Kind::Text && entry.value.contains('\n') {
+            let text = "clients read each line of this value as a key; write it in one line";
+            reading.warning(entry, text);
+        }
+        let option = match inherited.defaults.get(&entry.key) {
+            Some(option) if reading.section.get(&entry.key).is_none() => option.clone(),
+            _ => ClientOption::read(&entry.key, &entry.value).map(Arc::new),
+        };
+        match option {
+            Ok(option) => options.push(option),
+            Err(text) => reading.error(entry, text),
+        }
+    }
+    let name = reading.section.name();
+    let built_in = inherited.built_in.iter();
+    options.extend(
+        built_in
+            .filter(|option| reading.ini.get(name, &option.key).is_none())
+            .cloned(),
+    );
+    if text_of(&options, "command").is_some_and(is_desktop) {
+        let rootless = options.iter_mut().filter(|option| option.key == "rootless");
+        rootless.for_each(|option| *option = Arc::clone(&inherited.not_rootless));
+    }
+    options
+}
+
+fn is_left_out(key: &str, value: &str) -> bool {
+    is_for_the_broker(key) || value == NOT_SET
 }
 
 /// The type that a key of a profile has.
@@ -37,37 +133,6 @@ enum Kind {
     Number,
     List,
     Text,
-}
-
-/// All options that a client gets: the section's own in file order, then those of
-/// `[DEFAULT]`, then the built-in ones. What is for the broker only, and what is
-/// `not-set`, is left out.
-pub(super) fn client_options<'a>(reading: &mut Reading<'a>) -> Vec<ClientOption<'a>> {
-    let mut options = Vec::new();
-    for entry in reading.entries() {
-        if is_for_the_broker(&entry.key) || entry.value == NOT_SET {
-            continue;
-        }
-        let kind = kind_of(&entry.key);
-        if kind == Kind::Text && entry.value.contains('\n') {
-            let text = "clients read each line of this value as a key; write it in one line";
-            reading.warning(entry, text);
-        }
-        match value_of(kind, &entry.value) {
-            Ok(value) => options.push(ClientOption {
-                key: &entry.key,
-                value,
-            }),
-            Err(text) => reading.error(entry, text),
-        }
-    }
-    for (key, kind, text) in BUILT_IN {
-        if reading.ini.get(reading.section.name(), key).is_none() {
-            let value = value_of(*kind, text).unwrap_or_else(|_| OptionValue::Text(String::new()));
-            options.push(ClientOption { key, value });
-        }
-    }
-    options
 }
 
 /// Keys that clients never see.
@@ -80,8 +145,14 @@ fn kind_of(key: &str) -> Kind {
     built_in.map_or(Kind::Text, |(_, kind, _)| *kind)
 }
 
-fn value_of(kind: Kind, text: &str) -> Result<OptionValue, &'static str> {
-    match kind {
+fn value_of(key: &str, text: &str) -> Result<OptionValue, &'static str> {
+    match (key, text) {
+        ("host", _) => return Ok(OptionValue::Gap(Gap::Host)),
+        ("user", BROKER_USER) => return Ok(OptionValue::Gap(Gap::User)),
+        ("command", _) => return Ok(OptionValue::Text(command_of(text))),
+        _ => {}
+    }
+    match kind_of(key) {
         Kind::Flag => flag(text)
             .map(OptionValue::Flag)
             .ok_or("this is neither true nor false; write true, false, or not-set"),
@@ -91,6 +162,20 @@ fn value_of(kind: Kind, text: &str) -> Result<OptionValue, &'static str> {
         Kind::List => Ok(OptionValue::List(list_items(text))),
         Kind::Text => Ok(OptionValue::Text(text.to_owned())),
     }
+}
+
+/// A desktop's command is written in capitals and never rootless; others stay as they are.
+fn command_of(written: &str) -> String {
+    let capitals = written.to_ascii_uppercase();
+    if is_desktop(&capitals) {
+        capitals
+    } else {
+        written.to_owned()
+    }
+}
+
+fn is_desktop(command: &str) -> bool {
+    DESKTOPS.contains(&command)
 }
 
 /// Reads an integer as Python does: a sign, leading zeros and single underscores are fine.
@@ -108,6 +193,14 @@ fn integer(text: &str) -> Option<i64> {
 
 /// The value that leaves a key out.
 pub(super) const NOT_SET: &str = "not-set";
+
+/// In place of this the user's name is shown.
+const BROKER_USER: &str = "BROKER_USER";
+
+const DESKTOPS: &[&str] = &[
+    "KDE", "GNOME", "XFCE", "CINNAMON", "MATE", "LXDE", "TRINITY", "UNITY", "ICEWM", "OPENBOX",
+    "XDMCP",
+];
 
 /// The built-in options in the order of the answer. Keys that are not here are texts.
 const BUILT_IN: &[(&str, Kind, &str)] = &[
@@ -151,3 +244,15 @@ const BUILT_IN: &[(&str, Kind, &str)] = &[
     ("host", Kind::List, "localhost"),
     ("directrdp", Kind::Flag, "0"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::{BUILT_IN, value_of};
+
+    #[test]
+    fn every_built_in_value_is_one_of_its_type() {
+        for (key, _, text) in BUILT_IN {
+            assert!(value_of(key, text).is_ok(), "{key}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What of a profile's lines in an answer is the same for everybody?
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use super::options::{ClientOption, OptionValue};
 
@@ -22,25 +23,19 @@ pub enum Gap {
 }
 
 impl Rendered {
-    pub(super) fn of(id: &str, options: &[ClientOption<'_>], command: &str) -> Self {
+    pub(super) fn of(id: &str, options: &[Arc<ClientOption>]) -> Self {
         let mut lines = Self::default();
-        let is_desktop = DESKTOPS.contains(&command);
         let text = &mut lines.text;
         push(text, &["[", id, "]\n"]);
-        for ClientOption { key, value } in options {
-            push(text, &[key, "="]);
-            match (*key, value) {
-                ("host", _) => lines.gaps.push((text.len(), Gap::Host)),
-                ("user", OptionValue::Text(user)) if user == BROKER_USER => {
-                    lines.gaps.push((text.len(), Gap::User));
-                }
-                ("command", _) => text.push_str(command),
-                ("rootless", _) if is_desktop => text.push('0'),
-                (_, OptionValue::Flag(flag)) => text.push(if *flag { '1' } else { '0' }),
+        for option in options {
+            push(text, &[&option.key, "="]);
+            match &option.value {
+                OptionValue::Gap(gap) => lines.gaps.push((text.len(), *gap)),
+                OptionValue::Flag(flag) => text.push(if *flag { '1' } else { '0' }),
                 // Writing to a String can't fail.
-                (_, OptionValue::Number(number)) => drop(write!(text, "{number}")),
-                (_, OptionValue::List(items)) => text.push_str(&items.join(",")),
-                (_, OptionValue::Text(value)) => text.push_str(value),
+                OptionValue::Number(number) => drop(write!(text, "{number}")),
+                OptionValue::List(items) => text.push_str(&items.join(",")),
+                OptionValue::Text(value) => text.push_str(value),
             }
             text.push('\n');
         }
@@ -71,26 +66,8 @@ impl Rendered {
     }
 }
 
-/// A desktop's command is written in capitals and never rootless; others stay as they are.
-pub(super) fn command_of(written: &str) -> String {
-    let capitals = written.to_ascii_uppercase();
-    if DESKTOPS.contains(&capitals.as_str()) {
-        capitals
-    } else {
-        written.to_owned()
-    }
-}
-
 fn push(text: &mut String, parts: &[&str]) {
     for part in parts {
         text.push_str(part);
     }
 }
-
-/// In place of this the user's name is shown.
-const BROKER_USER: &str = "BROKER_USER";
-
-const DESKTOPS: &[&str] = &[
-    "KDE", "GNOME", "XFCE", "CINNAMON", "MATE", "LXDE", "TRINITY", "UNITY", "ICEWM", "OPENBOX",
-    "XDMCP",
-];

@@ -93,6 +93,37 @@ fn values_are_shown_by_the_type_of_their_key() {
 }
 
 #[test]
+fn options_have_types_and_the_order_of_the_plain_answer() {
+    use super::OptionValue::{Flag, Gap as Filled, List, Number, Text};
+    let text = "[p]\nname=P\nrootless=yes\nhost=s1\ncommand=kde\nwidth=010\nuser=BROKER_USER\n\
+                applications=\nusebrokerpass=true\nsshproxyport=not-set\n";
+    let (profiles, _) = parse(text);
+    let profile = profiles.get("p").unwrap();
+    let words = |text: &str| Text(text.to_owned());
+    let expected = [
+        ("name", words("P")),
+        ("rootless", Flag(false)),
+        ("host", Filled(Gap::Host)),
+        ("command", words("KDE")),
+        ("width", Number(10)),
+        ("user", Filled(Gap::User)),
+        ("applications", List(Vec::new())),
+        ("usebrokerpass", words("true")),
+        ("kdrive", Flag(false)),
+    ];
+    let options: Vec<_> = profile.options().take(expected.len()).collect();
+    let expected: Vec<_> = expected.iter().map(|(key, value)| (*key, value)).collect();
+    assert_eq!(options, expected);
+    let keys = profile.options().map(|(key, _)| key.to_owned());
+    let lines = lines(profile);
+    let of_lines = lines
+        .iter()
+        .skip(1)
+        .map(|line| line.split('=').next().unwrap().to_owned());
+    assert_eq!(keys.collect::<Vec<_>>(), of_lines.collect::<Vec<_>>());
+}
+
+#[test]
 fn keys_come_from_the_section_then_from_default_then_from_the_program() {
     let (profiles, _) = parse("[DEFAULT]\nb=1\nname=x\n[p]\nname=P\na=2\nwidth=5\n");
     let lines = lines(profiles.get("p").unwrap());
