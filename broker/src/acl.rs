@@ -4,16 +4,38 @@
 //! client list that is set must let the client in. Without user and group lists
 //! everybody is let in; with them, somebody must be allowed by name or by group. A deny
 //! list alone never lets anybody in.
+//!
+//! What is not known counts against whoever asks: a group that was not looked up, or a
+//! client name without a known address, matches in a deny list and not in an allow list.
+
+mod client;
+mod name;
 
 use std::net::IpAddr;
+
+pub use client::{ClientName, ClientNames, ClientPattern, ClientPatternError};
+pub use name::{GroupName, GroupNameError, NamePattern};
+
+/// Who asks for a profile, from where, and what is known about both.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The user who was authenticated; none where nobody needs to be.
+    pub user: Option<&'a str>,
+    /// The groups of that user.
+    pub groups: Groups<'a>,
+    /// The address that the client has.
+    pub client: IpAddr,
+    /// The addresses of the clients that rules name.
+    pub client_names: &'a ClientNames,
+}
 
 /// Which groups the user is in.
 #[derive(Clone, Copy, Debug)]
 pub enum Groups<'a> {
-    /// Nobody looked them up: profiles with group rules stay hidden.
+    /// Nobody looked them up, or nobody answered.
     Unknown,
     /// The names of the groups that count.
-    Known(&'a [String]),
+    Known(&'a [GroupName]),
 }
 
 /// Which of two lists wins when both match.
@@ -26,31 +48,8 @@ pub enum Order {
     AllowDeny,
 }
 
-/// An entry of a user or group list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NamePattern {
-    /// `ALL`.
-    Any,
-    /// Exactly this name.
-    Name(String),
-}
-
-/// An entry of a client list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientPattern {
-    /// `ALL`.
-    Any,
-    /// All addresses that share the first bits with this one.
-    Network {
-        /// Any address of the network.
-        address: IpAddr,
-        /// How many bits count.
-        prefix: u8,
-    },
-}
-
 /// The allow and deny lists of one kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules<P> {
     /// Who is let in.
     pub allow: Vec<P>,
@@ -79,41 +78,103 @@ enum Verdict {
     Unnamed,
 }
 
+/// Whether an entry matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Match {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// How entries count of which nobody knows whether they match.
+#[derive(Clone, Copy, Debug)]
+enum Doubt {
+    /// As it is worse for whoever asks.
+    Against,
+    /// As it is better for whoever asks.
+    For,
+}
+
 impl Acl {
-    /// Whether the profile is there for this user at this client.
+    /// Whether the profile is there for whoever asks.
     #[must_use]
-    pub fn allows(&self, user: &str, groups: Groups<'_>, client: IpAddr) -> bool {
-        if let Some(clients) = &self.clients
-            && clients.verdict(|pattern| pattern.matches(client)) != Verdict::Allowed
-        {
+    pub fn allows(&self, asker: &Asker<'_>) -> bool {
+        self.decide(asker, Doubt::Against)
+    }
+
+    /// Whether the answer depends on groups that are not known: then, and only then, it
+    /// is worth to look them up and to ask again.
+    #[must_use]
+    pub fn needs_groups(&self, asker: &Asker<'_>) -> bool {
+        matches!(asker.groups, Groups::Unknown)
+            && asker.user.is_some()
+            && self.groups.is_some()
+            && self.lets_client_in(asker)
+            && self.decide(asker, Doubt::For)
+            && !self.decide(asker, Doubt::Against)
+    }
+
+    /// The names of clients that the rules mention.
+    pub fn client_names(&self) -> impl Iterator<Item = &ClientName> {
+        let rules = self.clients.iter();
+        let patterns = rules.flat_map(|rules| rules.allow.iter().chain(&rules.deny));
+        patterns.filter_map(ClientPattern::name)
+    }
+
+    fn lets_client_in(&self, asker: &Asker<'_>) -> bool {
+        let matches = |p: &ClientPattern| p.matches(asker.client, asker.client_names);
+        let verdict = |rules: &Rules<_>| rules.verdict(Doubt::Against, matches);
+        self.clients
+            .as_ref()
+            .is_none_or(|rules| verdict(rules) == Verdict::Allowed)
+    }
+
+    fn decide(&self, asker: &Asker<'_>, doubt: Doubt) -> bool {
+        if !self.lets_client_in(asker) {
             return false;
         }
-        let names = match (&self.groups, groups) {
-            (Some(_), Groups::Unknown) => return false,
-            (None, _) => [].as_slice(),
-            (Some(_), Groups::Known(names)) => names,
-        };
         if self.users.is_none() && self.groups.is_none() {
             return true;
         }
         let by_name = self.users.as_ref().map_or(Verdict::Unnamed, |rules| {
-            rules.verdict(|pattern| pattern.matches(user))
+            rules.verdict(doubt, |pattern| pattern.matches_user(asker.user))
         });
         match by_name {
             Verdict::Allowed => true,
             Verdict::Denied => false,
             Verdict::Unnamed => self.groups.as_ref().is_some_and(|rules| {
-                let matches = |p: &NamePattern| p.matches_any(names);
-                rules.verdict(matches) == Verdict::Allowed
+                let matches = |pattern: &NamePattern| pattern.matches_groups(asker);
+                rules.verdict(doubt, matches) == Verdict::Allowed
             }),
         }
     }
 }
 
+impl<P> Default for Rules<P> {
+    fn default() -> Self {
+        Self {
+            allow: Vec::new(),
+            deny: Vec::new(),
+            order: Order::default(),
+        }
+    }
+}
+
 impl<P> Rules<P> {
-    fn verdict(&self, matches: impl Fn(&P) -> bool) -> Verdict {
-        let allowed = self.allow.iter().any(&matches);
-        let denied = self.deny.iter().any(&matches);
+    fn verdict(&self, doubt: Doubt, matches: impl Fn(&P) -> Match) -> Verdict {
+        let (doubtful_allow, doubtful_deny) = match doubt {
+            Doubt::Against => (false, true),
+            Doubt::For => (true, false),
+        };
+        let any = |list: &[P], doubtful: bool| {
+            list.iter().any(|pattern| match matches(pattern) {
+                Match::Yes => true,
+                Match::No => false,
+                Match::Unknown => doubtful,
+            })
+        };
+        let allowed = any(&self.allow, doubtful_allow);
+        let denied = any(&self.deny, doubtful_deny);
         match (allowed, denied, self.order) {
             (true, true, Order::DenyAllow) | (false, true, _) => Verdict::Denied,
             (true, true, Order::AllowDeny) | (true, false, _) => Verdict::Allowed,
@@ -122,84 +183,13 @@ impl<P> Rules<P> {
     }
 }
 
-impl NamePattern {
-    /// Reads an entry: `ALL` or a name.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        match text {
-            ALL => Self::Any,
-            name => Self::Name(name.to_owned()),
-        }
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Name(own) => own == name,
-        }
-    }
-
-    fn matches_any(&self, names: &[String]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Name(own) => names.contains(own),
-        }
+impl From<bool> for Match {
+    fn from(matches: bool) -> Self {
+        if matches { Self::Yes } else { Self::No }
     }
 }
 
-impl ClientPattern {
-    /// Reads an entry: `ALL`, an address, or a network such as `10.1.0.0/16` or
-    /// `10.1.0.0/255.255.0.0`. Anything else is none, host names included.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        if text == ALL {
-            return Some(Self::Any);
-        }
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.trim().parse().ok()?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match bits {
-            None => longest,
-            Some(bits) => prefix_length(bits.trim()).filter(|&bits| bits <= longest)?,
-        };
-        Some(Self::Network { address, prefix })
-    }
-
-    fn matches(&self, client: IpAddr) -> bool {
-        let Self::Network { address, prefix } = self else {
-            return true;
-        };
-        let prefix = u32::from(*prefix);
-        // An IPv4 client of an IPv6 socket is an IPv4 client.
-        match (address, client.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(client)) => {
-                let differing = own.to_bits() ^ client.to_bits();
-                differing.leading_zeros() >= prefix
-            }
-            (IpAddr::V6(own), IpAddr::V6(client)) => {
-                let differing = own.to_bits() ^ client.to_bits();
-                differing.leading_zeros() >= prefix
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
-    }
-}
-
-/// `16` or `255.255.0.0`.
-fn prefix_length(text: &str) -> Option<u8> {
-    if let Ok(bits) = text.parse() {
-        return Some(bits);
-    }
-    let mask = text.parse::<std::net::Ipv4Addr>().ok()?.to_bits();
-    let bits = mask.leading_ones();
-    (bits + mask.trailing_zeros() >= 32)
-        .then_some(bits)
-        .and_then(|bits| u8::try_from(bits).ok())
-}
-
+/// The entry that matches everybody.
 const ALL: &str = "ALL";
 
 #[cfg(test)]

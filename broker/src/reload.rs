@@ -111,10 +111,7 @@ impl SettingsReloader {
                     .borrow()
                     .profiles()
                     .map_or(0, |all| all.len());
-                error!(
-                    n_profiles,
-                    "the files can't be used; the old settings stay"
-                );
+                error!(n_profiles, "the files can't be used; the old settings stay");
                 self.seen = Some(self.fingerprints(&self.config));
             }
         }

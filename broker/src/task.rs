@@ -11,7 +11,7 @@ use std::sync::Arc;
 use proto::Secret;
 use tracing::{debug, warn};
 
-use crate::acl::Groups;
+use crate::acl::{Asker, ClientNames, Groups};
 use crate::auth::{Authenticated, Authenticator, Denied, Granted};
 use crate::profiles::SessionProfile;
 use crate::settings::{Backend, Settings, SettingsWatch};
@@ -133,6 +133,10 @@ impl Broker {
 /// client was once shown a profile proves nothing later.
 #[must_use]
 fn may_use(profile: &SessionProfile, who: &Authenticated) -> bool {
-    let user = who.user().map_or("", proto::Username::as_str);
-    profile.acl.allows(user, Groups::Unknown, who.client())
+    profile.acl.allows(&Asker {
+        user: who.user().map(proto::Username::as_str),
+        groups: Groups::Unknown,
+        client: who.client(),
+        client_names: &ClientNames::default(),
+    })
 }

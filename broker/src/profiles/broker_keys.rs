@@ -3,29 +3,20 @@
 use super::literal::filled_items;
 use super::reading::Reading;
 use crate::acl::{Acl, ClientPattern, NamePattern, Order, Rules};
-use crate::ini::flag;
+use crate::ini::{Entry, flag};
 
-/// The ACL of a profile. Whatever can't be read leaves the profile out: a mistake in a
-/// rule must not let more in.
+/// The ACL of a profile. What can't be read never lets more in: an unknown key leaves the
+/// profile out, a broken entry matches nobody in an allow list and everybody in a deny list.
 pub(super) fn acl(reading: &mut Reading<'_>) -> Acl {
     for entry in reading.entries() {
         if entry.key.starts_with("acl-") && !ACL_KEYS.contains(&entry.key.as_str()) {
             reading.error(entry, "no ACL has this key; the profile is left out");
         }
     }
-    let clients = rules(reading, "clients", ClientPattern::parse);
-    let users = rules(reading, "users", |text| Some(NamePattern::parse(text)));
-    let groups = rules(reading, "groups", |text| Some(NamePattern::parse(text)));
-    for key in ["acl-groups-allow", "acl-groups-deny"] {
-        if let Some(entry) = reading.entry(key) {
-            let text = "groups are not looked up yet; the profile is hidden from everybody";
-            reading.warning(entry, text);
-        }
-    }
     Acl {
-        clients,
-        users,
-        groups,
+        clients: client_rules(reading),
+        users: name_rules(reading, "users"),
+        groups: name_rules(reading, "groups"),
     }
 }
 
@@ -48,13 +39,52 @@ pub(super) fn broker_keys(reading: &mut Reading<'_>) {
     }
 }
 
+fn client_rules(reading: &mut Reading<'_>) -> Option<Rules<ClientPattern>> {
+    let allow = client_list(reading, "acl-clients-allow", None);
+    let deny = client_list(reading, "acl-clients-deny", Some(&ClientPattern::Any));
+    rules(reading, "clients", allow, deny)
+}
+
+/// The entries of a client list. A broken one counts as `instead`.
+fn client_list(
+    reading: &mut Reading<'_>,
+    key: &str,
+    instead: Option<&ClientPattern>,
+) -> Option<Vec<ClientPattern>> {
+    let (entry, items) = list(reading, key)?;
+    let counts_as = match instead {
+        None => "it matches nobody",
+        Some(_) => "it counts as ALL, so that it lets nobody in who should stay out",
+    };
+    let mut patterns = Vec::new();
+    for item in items {
+        match ClientPattern::parse(&item) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => {
+                let item: String = item.chars().take(MAX_SHOWN_CHARS).collect();
+                reading.warning(entry, format!("{item:?}: {error}; {counts_as}"));
+                patterns.extend(instead.cloned());
+            }
+        }
+    }
+    Some(patterns)
+}
+
+fn name_rules(reading: &mut Reading<'_>, kind: &str) -> Option<Rules<NamePattern>> {
+    let mut names = |list_kind: &str| {
+        let (_, items) = list(reading, &format!("acl-{kind}-{list_kind}"))?;
+        Some(items.iter().map(|item| NamePattern::parse(item)).collect())
+    };
+    let (allow, deny) = (names("allow"), names("deny"));
+    rules(reading, kind, allow, deny)
+}
+
 fn rules<P>(
     reading: &mut Reading<'_>,
     kind: &str,
-    read: impl Fn(&str) -> Option<P>,
+    allow: Option<Vec<P>>,
+    deny: Option<Vec<P>>,
 ) -> Option<Rules<P>> {
-    let allow = list(reading, &format!("acl-{kind}-allow"), &read);
-    let deny = list(reading, &format!("acl-{kind}-deny"), &read);
     let order = order(reading, kind);
     (allow.is_some() || deny.is_some()).then(|| Rules {
         allow: allow.unwrap_or_default(),
@@ -63,30 +93,14 @@ fn rules<P>(
     })
 }
 
-fn list<P>(
-    reading: &mut Reading<'_>,
-    key: &str,
-    read: impl Fn(&str) -> Option<P>,
-) -> Option<Vec<P>> {
+fn list<'a>(reading: &mut Reading<'a>, key: &str) -> Option<(&'a Entry, Vec<String>)> {
     let entry = reading.entry(key)?;
-    if filled_items(&entry.value).next().is_none() {
+    let items: Vec<String> = filled_items(&entry.value).collect();
+    if items.is_empty() {
         let text = "an empty list matches nobody; fill it, or remove the key";
         reading.warning(entry, text);
     }
-    let mut list = Vec::new();
-    for item in filled_items(&entry.value) {
-        match read(&item) {
-            Some(pattern) => list.push(pattern),
-            None => {
-                let item: String = item.chars().take(64).collect();
-                let text = format!(
-                    "{item:?} is neither ALL, an address nor a network; the profile is left out"
-                );
-                reading.error(entry, text);
-            }
-        }
-    }
-    Some(list)
+    Some((entry, items))
 }
 
 /// The order of one kind, else `acl-any-order`, else deny-allow.
@@ -105,6 +119,9 @@ fn order(reading: &mut Reading<'_>, kind: &str) -> Order {
         }
     }
 }
+
+/// How much of a broken entry a problem shows.
+const MAX_SHOWN_CHARS: usize = 64;
 
 const ACL_KEYS: &[&str] = &[
     "acl-users-allow",
