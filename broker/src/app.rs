@@ -135,12 +135,15 @@ pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         seeds: config.mesh.seeds.iter().map(ToString::to_string).collect(),
         settings,
     };
+    let auth_clock = clock.clone();
     let (cluster, handle) =
         Cluster::build(cluster_config, transport, Generations::stored(&dir, clock))
             .map_err(AppError::Cluster)?;
     introduce(&handle);
     let (feed, feed_handle) = Feed::new(handle.members(), identity.clone());
     let (reloader_of_settings, settings) = SettingsReloader::open(origin, &config);
+    let authenticator =
+        Authenticator::new(identity.clone(), auth_clock, &config.authservice_socket);
     let key = PlacementKey::new(identity.borrow().derive_key("x2gobroker placement"));
     let placing = Placing {
         feed: feed_handle,
@@ -148,7 +151,7 @@ pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         round,
     };
     let frontend = Frontend {
-        broker: Broker::new(settings, Authenticator::default(), placing),
+        broker: Broker::new(settings, authenticator, placing),
         request_timeout: config.limits.request_timeout,
     };
     let listeners = bind_clients(&config)?;

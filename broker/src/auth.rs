@@ -1,22 +1,50 @@
 //! Who is asking? Turns what a client sent into a proof that it was let in.
+//!
+//! [`decision`] says, as functions of their arguments, what is to be checked and whether
+//! an AUTHID is good; [`authid`] reads and writes AUTHIDs, which any replica of the farm
+//! can check by itself; [`spent`] remembers which were used. Passwords are for the
+//! mechanisms in [`password`].
 
+pub mod authid;
+pub mod decision;
+mod password;
+mod preset;
+pub mod spent;
+
+use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use pki::{Clock, IdentityWatch};
 use proto::{Secret, Username};
+use tracing::{debug, error};
 
-use crate::config::{AuthConfig, Authentication};
+use crate::config::AuthConfig;
+use authid::{AuthId, Facts};
+use decision::Step;
+use password::Passwords;
+use spent::Spent;
 
-/// What a client says about itself, cleaned but not yet checked.
+/// What a client sent to be let in: cleaned form fields, not yet checked.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// Who the client says it is; may be empty.
+    /// Who it says it is; may be empty.
     pub user: String,
-    /// As typed: white space counts.
+    /// As typed; may be empty.
     pub password: Secret,
-    /// The account on the X2Go server; empty for the user's own.
+    /// The account on the X2Go server; empty for the user.
     pub login: String,
-    /// The one-time value of the last answer; may be empty.
+    /// The AUTHID of its last answer, or the one that it begins with; may be empty.
     pub authid: Secret,
+}
+
+/// Somebody whose credentials were found good. Only [`Authenticator::authenticate`] makes
+/// one, so whoever holds it need not ask again.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    user: Option<Username>,
+    client: IpAddr,
 }
 
 /// Somebody was let in.
@@ -24,51 +52,87 @@ pub struct Credentials {
 pub struct Granted {
     /// Who.
     pub who: Authenticated,
-    /// The value for the client's next request, where there is one.
+    /// What the client must send next time; none where no credentials are required.
     pub authid: Option<Secret>,
 }
 
-/// Checks credentials. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Authenticator {}
-
-impl Authenticator {
-    /// Checks the credentials of a request.
-    ///
-    /// # Errors
-    /// When they are not good.
-    #[expect(
-        clippy::unused_async,
-        reason = "passwords will be checked by another process"
-    )]
-    pub async fn authenticate(
-        &self,
-        how: &AuthConfig,
-        credentials: &Credentials,
-        client: IpAddr,
-    ) -> Result<Granted, Denied> {
-        let who = authenticate(how.authentication, credentials, client)?;
-        Ok(Granted { who, authid: None })
-    }
+/// Whether the answer of a request can tell the client its next AUTHID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// It can: the AUTHID that came is spent.
+    Next,
+    /// It can't, as for `testcon`: the AUTHID that came stays good.
+    Keep,
 }
 
-/// Somebody whose credentials were found good. Only an [`Authenticator`] makes one, so
-/// whoever holds it need not ask again.
-#[derive(Clone, Debug)]
-pub struct Authenticated {
-    user: Option<Username>,
-    client: IpAddr,
-}
-
-/// The credentials are not good. Says no more, since the client is told no more.
+/// The credentials are not good. The client is told no more than that; the reason is for
+/// the log of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("access denied")]
-pub struct Denied;
+pub struct Denied {
+    /// Why.
+    pub why: WhyDenied,
+}
+
+/// Why somebody was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WhyDenied {
+    /// The user name is missing, or can't be one.
+    #[error("no user name, or one that can't be")]
+    User,
+    /// The login is not the user.
+    #[error("a login that is not the user")]
+    Login,
+    /// The user and password that greeters send to see whether credentials are checked.
+    #[error("only asked whether credentials are checked")]
+    Probe,
+    /// An AUTHID is required and none was sent, or not the preset one.
+    #[error("no AUTHID, or not the preset one")]
+    AuthIdMissing,
+    /// The AUTHID is not one of this farm.
+    #[error("the AUTHID is not one of this farm")]
+    AuthIdForeign,
+    /// It was given to somebody else.
+    #[error("the AUTHID of another user")]
+    AuthIdUser,
+    /// It was given to another address.
+    #[error("the AUTHID of another address")]
+    AuthIdAddress,
+    /// The password is too long ago.
+    #[error("the AUTHID is too old")]
+    AuthIdOld,
+    /// It was used before.
+    #[error("the AUTHID was used before")]
+    AuthIdSpent,
+    /// The password is wrong, or the account may not be used.
+    #[error("user or password is wrong, or the account is closed")]
+    Password,
+    /// Nobody could be asked about the password.
+    #[error("the password can't be checked now")]
+    Unavailable,
+}
+
+/// Checks credentials. Cloning is cheap; all clones know which AUTHIDs are spent.
+#[derive(Clone)]
+pub struct Authenticator(Arc<Inner>);
+
+struct Inner {
+    identity: IdentityWatch,
+    clock: Clock,
+    passwords: Passwords,
+    spent: Mutex<Spent>,
+}
 
 impl Authenticated {
     /// The user; `None` where no credentials are required and no name was given.
     #[must_use]
     pub fn user(&self) -> Option<&Username> {
+        self.user.as_ref()
+    }
+
+    /// The account on the X2Go server, which is the user.
+    #[must_use]
+    pub fn login(&self) -> Option<&Username> {
         self.user.as_ref()
     }
 
@@ -79,68 +143,152 @@ impl Authenticated {
     }
 }
 
-/// Checks the credentials of a request.
-///
-/// The login on the X2Go server is the authenticated user: a request for another login
-/// is denied, since the answer would hold that user's session.
-///
-/// # Errors
-/// When the user is missing where one is needed, is no user name, or differs from the
-/// login.
-fn authenticate(
-    how: Authentication,
-    request: &Credentials,
-    client: IpAddr,
-) -> Result<Authenticated, Denied> {
-    let user = match (request.user.as_str(), how) {
-        ("", Authentication::NotRequired) => None,
-        ("", Authentication::AnyPassword) => return Err(Denied),
-        (name, Authentication::NotRequired | Authentication::AnyPassword) => {
-            Some(Username::parse(name).or(Err(Denied))?)
-        }
-    };
-    let login = request.login.as_str();
-    if !login.is_empty() && user.as_ref().map(Username::as_str) != Some(login) {
-        return Err(Denied);
+impl Authenticator {
+    /// Checks AUTHIDs by the farm's root in `identity`, and passwords for PAM through the
+    /// socket of the authservice.
+    #[must_use]
+    pub fn new(identity: IdentityWatch, clock: Clock, authservice: &Path) -> Self {
+        Self(Arc::new(Inner {
+            identity,
+            clock,
+            passwords: Passwords::new(authservice),
+            spent: Mutex::new(Spent::default()),
+        }))
     }
-    Ok(Authenticated { user, client })
+
+    /// Checks the credentials of a request from `client`.
+    ///
+    /// The login on the X2Go server is the authenticated user: a request for another login
+    /// is denied, since the answer would hold that user's session.
+    ///
+    /// # Errors
+    /// When they are not good, or could not be checked.
+    pub async fn authenticate(
+        &self,
+        how: &AuthConfig,
+        credentials: &Credentials,
+        client: IpAddr,
+        renewal: Renewal,
+    ) -> Result<Granted, Denied> {
+        let checked = self.check(how, credentials, client, renewal).await;
+        if let Err(why) = checked {
+            debug!(user = credentials.user, %client, %why, "access denied");
+        }
+        checked_or_denied(checked)
+    }
+
+    async fn check(
+        &self,
+        how: &AuthConfig,
+        credentials: &Credentials,
+        client: IpAddr,
+        renewal: Renewal,
+    ) -> Result<Granted, WhyDenied> {
+        let user = decision::user(credentials)?;
+        let who = Authenticated { user, client };
+        let preset = preset::of(&how.authid).await;
+        let authid = match decision::step(how, credentials, preset.as_ref())? {
+            Step::LetIn => None,
+            Step::LetInByPreset => preset,
+            Step::AskForPassword => {
+                let user = who.user();
+                let password = &credentials.password;
+                self.0
+                    .passwords
+                    .check(&how.mechanism, user, password)
+                    .await?;
+                let first = self.now();
+                self.new_authid(how, &who, first, renewal)
+            }
+            Step::CheckAuthId => self.take(how, &credentials.authid, &who, renewal)?,
+        };
+        Ok(Granted { who, authid })
+    }
+
+    /// Takes an AUTHID of ours, and gives the next.
+    fn take(
+        &self,
+        how: &AuthConfig,
+        authid: &Secret,
+        who: &Authenticated,
+        renewal: Renewal,
+    ) -> Result<Option<Secret>, WhyDenied> {
+        let identity = self.0.identity.borrow().clone();
+        let now = self.now();
+        let facts = AuthId::verify(
+            authid.expose(),
+            &how.mechanism,
+            &identity,
+            self.0.clock.now(),
+        );
+        let facts = facts.map_err(|error| {
+            debug!(
+                error = &error as &dyn std::error::Error,
+                "an AUTHID proves nothing"
+            );
+            WhyDenied::AuthIdForeign
+        })?;
+        decision::good(&how.authid, &facts, who.user(), who.client, now)?;
+        if how.authid.is_static {
+            return Ok(Some(authid.clone()));
+        }
+        let mut spent = self.0.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        match renewal {
+            Renewal::Keep if spent.holds(&facts) => return Err(WhyDenied::AuthIdSpent),
+            Renewal::Keep => return Ok(None),
+            Renewal::Next => spent.spend(&facts, now).or(Err(WhyDenied::AuthIdSpent))?,
+        }
+        drop(spent);
+        Ok(self.new_authid(how, who, facts.first, renewal))
+    }
+
+    /// None, with an error in the log, when this host can't make one: the client then asks
+    /// with its password again.
+    fn new_authid(
+        &self,
+        how: &AuthConfig,
+        who: &Authenticated,
+        first: u64,
+        renewal: Renewal,
+    ) -> Option<Secret> {
+        if renewal == Renewal::Keep {
+            return None;
+        }
+        let identity = self.0.identity.borrow().clone();
+        let facts = Facts::new(
+            who.user(),
+            who.client,
+            first,
+            self.now(),
+            how.authid.timeout,
+        );
+        let made = facts.and_then(|facts| AuthId::sign(&facts, &how.mechanism, &identity));
+        made.inspect_err(|error| {
+            error!(
+                error = error as &dyn std::error::Error,
+                "no AUTHID can be made"
+            );
+        })
+        .ok()
+    }
+
+    /// Milliseconds since 1970.
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.clock.since_epoch().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn checked_or_denied(checked: Result<Granted, WhyDenied>) -> Result<Granted, Denied> {
+    checked.map_err(|why| Denied { why })
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Denied, authenticate};
-    use crate::config::Authentication;
-    use crate::frontend::form;
-
-    fn check(how: Authentication, body: &str) -> Result<Option<String>, Denied> {
-        let request = form::parse("", "", body.as_bytes()).unwrap().credentials;
-        let who = authenticate(how, &request, "10.0.0.1".parse().unwrap())?;
-        Ok(who.user().map(ToString::to_string))
-    }
-
-    #[test]
-    fn a_user_must_have_a_name_that_can_be_one() {
-        use Authentication::{AnyPassword, NotRequired};
-        assert_eq!(
-            check(AnyPassword, "user=alice&password=x"),
-            Ok(Some("alice".to_owned()))
-        );
-        assert_eq!(check(NotRequired, "task=listsessions"), Ok(None));
-        for how in [AnyPassword, NotRequired] {
-            assert_eq!(check(how, "user=..%2Fetc&password=x"), Err(Denied));
-            assert_eq!(check(how, "user=alice%7Cbob"), Err(Denied));
-        }
-        assert_eq!(check(AnyPassword, "password=x"), Err(Denied));
-    }
-
-    #[test]
-    fn nobody_gets_the_sessions_of_another_login() {
-        let how = Authentication::AnyPassword;
-        assert_eq!(check(how, "user=bob&password=x&login=alice"), Err(Denied));
-        assert!(check(how, "user=bob&password=x&login=bob").is_ok());
-        assert_eq!(
-            check(Authentication::NotRequired, "login=alice"),
-            Err(Denied)
-        );
-    }
-}
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

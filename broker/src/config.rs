@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use address::HostAndPort;
-pub use auth::{AuthConfig, AuthIdConfig, Authentication};
+pub use auth::{AuthConfig, AuthIdConfig, BackendAuth, HttpsGetConfig, Mechanism};
 pub use http::{HttpConfig, HttpsConfig};
 pub use mesh::{GossipTiming, MeshConfig};
 
@@ -53,7 +53,9 @@ pub struct Config {
     /// Where clients connect.
     pub http: HttpConfig,
     /// Who is let in.
-    pub auth: AuthConfig,
+    pub auth: BackendAuth,
+    /// The socket of the authservice, which asks PAM.
+    pub authservice_socket: PathBuf,
     /// What clients may ask.
     pub frontends: FrontendConfig,
     /// Where the session profiles are.
@@ -107,6 +109,8 @@ impl Config {
         raw.report_keys_without_effect();
         let mut problems = raw.into_problems();
         problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        // A key that several parts read is told once.
+        problems.dedup();
         match config {
             Some(config) if !problems.iter().any(Problem::is_error) => Ok((config, problems)),
             _ => Err(problems),
@@ -117,7 +121,9 @@ impl Config {
     fn build(raw: &mut RawConfig<'_>) -> Option<Self> {
         let mesh = MeshConfig::build(raw);
         let http = HttpConfig::build(raw);
-        let auth = AuthConfig::build(raw);
+        let auth = BackendAuth::build(raw);
+        let socket = raw.setting("X2GOBROKER_AUTHSERVICE_SOCKET");
+        let socket = socket.map_or(AUTHSERVICE_SOCKET, |setting| setting.value);
         let frontends = FrontendConfig::build(raw);
         let inifile = InifileConfig::build(raw);
         let limits = LimitsConfig::build(raw);
@@ -125,6 +131,7 @@ impl Config {
             mesh: mesh?,
             http: http?,
             auth: auth?,
+            authservice_socket: socket.into(),
             frontends,
             inifile,
             limits,
@@ -197,6 +204,7 @@ fn hosts_shown(raw: &mut RawConfig<'_>) -> HostsShown {
     }
 }
 
+const AUTHSERVICE_SOCKET: &str = "/run/x2gobroker/x2gobroker-authservice.socket";
 const SESSION_PROFILES: &str = "/etc/x2go/broker/x2gobroker-sessionprofiles.conf";
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ impl Settings {
             ..
         } = config.inifile;
         let inifile = Backend {
-            auth: Arc::new(config.auth.clone()),
+            auth: Arc::new(config.auth.inifile.clone()),
             hosts_shown,
             profiles,
         };

@@ -86,9 +86,12 @@ impl Broker {
         client: IpAddr,
     ) -> Result<Reply<'a>, Denied> {
         let credentials = &request.credentials;
-        let granted = self
-            .authenticator
-            .authenticate(&backend.auth, credentials, client);
+        let granted = self.authenticator.authenticate(
+            &backend.auth,
+            credentials,
+            client,
+            request.task.renewal(),
+        );
         let Granted { who, authid } = granted.await?;
         let answer = match request.task {
             Task::TestConnection => Answer::TestConnection,

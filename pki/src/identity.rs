@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use crate::certificate::{CertificateFacts, FactsError};
 use crate::clock::{Clock, rfc3339};
 use crate::name::Subject;
+use crate::signed::Signer;
 use crate::store::{self, KeyAccess, KeyFileError, LEAF_CERTIFICATE, LEAF_KEY, ROOTS, StoreError};
 use crate::tls::{MeshConfigs, MeshConfigsError};
 
@@ -35,6 +37,7 @@ pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     roots: Vec<CertificateDer<'static>>,
     configs: MeshConfigs,
+    signer: Signer,
 }
 
 /// Gives a new identity to all who hold the watch.
@@ -130,6 +133,7 @@ pub fn load_identity(dir: &Path, clock: &Clock) -> Result<Identity, IdentityErro
         chain,
         roots,
         configs,
+        signer: Signer::new(&key),
     })
 }
 
@@ -197,6 +201,16 @@ impl Identity {
     /// How we connect to other members.
     pub fn client_config(&self) -> Arc<ClientConfig> {
         self.configs.client.clone()
+    }
+
+    /// How the certificates of other members are checked outside TLS.
+    pub(crate) fn verifier(&self) -> &dyn ClientCertVerifier {
+        self.configs.verifier.as_ref()
+    }
+
+    /// The key of our leaf.
+    pub(crate) fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// A value that all members of the farm share without configuration, and that differs

@@ -40,6 +40,7 @@ mod leaf;
 mod name;
 mod random;
 mod root;
+mod signed;
 mod store;
 mod tls;
 
@@ -52,9 +53,10 @@ pub use identity::{
 pub use issuing::IssuingCa;
 pub use leaf::{DEFAULT_LEAF_LIFE, MEMBER_DNS_NAME};
 pub use name::{FarmName, NameError, NodeName, Role, RoleError, Subject, SubjectError};
-pub use random::NoRandomness;
+pub use random::{NoRandomness, nonce};
 pub use root::{Root, SignError};
 pub use rustls_pki_types::UnixTime;
+pub use signed::{SIGNATURE_BYTES, SignStatementError, VerifyStatementError};
 pub use store::{
     DEFAULT_CA_DIR, DEFAULT_NODE_DIR, KeyFileError, LEAF_CERTIFICATE, LEAF_KEY, ROOTS, StoreError,
 };

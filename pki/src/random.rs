@@ -15,6 +15,14 @@ pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     }
 }
 
+/// Twelve random bytes, for what must never be the same twice.
+///
+/// # Errors
+/// When the system gives none.
+pub fn nonce() -> Result<[u8; 12], NoRandomness> {
+    random_bytes()
+}
+
 /// Lower-case hexadecimal text of `bytes`.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

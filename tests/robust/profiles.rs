@@ -43,7 +43,11 @@ fn profiles_that_can_not_be_read_leave_the_old_ones_and_one_that_is_broken_the_o
     let mut farm = SmallFarm::up(Plan::ONE_SERVER);
     let file = farm.site.path(PROFILES_FILE);
     let name = file.display().to_string();
-    let stay = ["ERROR", "can't be used; the old settings stay", "n_profiles=3"];
+    let stay = [
+        "ERROR",
+        "can't be used; the old settings stay",
+        "n_profiles=3",
+    ];
 
     // Two lines that are wrong: both are named.
     farm.site.write(
@@ -96,12 +100,20 @@ fn profiles_that_can_not_be_read_leave_the_old_ones_and_one_that_is_broken_the_o
 #[test]
 fn sighup_reads_the_profiles_again() {
     let mut farm = SmallFarm::up(Plan::ONE_SERVER);
-    assert_eq!(farm.daemon.log_lines(&["configuration and session profiles read"]).len(), 1);
+    assert_eq!(
+        farm.daemon
+            .log_lines(&["configuration and session profiles read"])
+            .len(),
+        1
+    );
     farm.daemon.signal("HUP").unwrap();
     let again = ["reading the configuration again"];
     farm.daemon.wait_for_log(NOTICED, &again).unwrap();
     let read_twice = wait_for(NOTICED, || {
-        let n_read = farm.daemon.log_lines(&["configuration and session profiles read"]).len();
+        let n_read = farm
+            .daemon
+            .log_lines(&["configuration and session profiles read"])
+            .len();
         Progress::when(n_read == 2, || format!("read {n_read} times"))
     });
     read_twice.unwrap();

@@ -46,26 +46,20 @@ fn a_daemon_names_all_problems_of_its_configuration_and_ends() {
             "6 error(s)",
         ],
     );
-    let pam = good.replace("default-auth-mech = none", "default-auth-mech = pam");
-    refused("pam", &pam, &[&at(2), "can't do pam yet", "set it to none"]);
-    let own_pam = good.replace("enable = true", "enable = true\nauth-mech = pam");
+    let web = good.replace("default-auth-mech = none", "default-auth-mech = https_get");
     refused(
-        "pam of the backend",
-        &own_pam,
-        &["auth-mech", "can't do pam yet"],
+        "https_get without a host",
+        &web,
+        &[&at(2), "https_get needs a [authmech_https_get] host"],
     );
-    let silent = good.replace("default-auth-mech = none", "");
+    let own = good.replace("enable = true", "enable = true\nauth-mech = ldap");
     refused(
-        "no auth-mech",
-        &silent,
-        &["no default-auth-mech is given, which means pam"],
+        "a mechanism of the backend that is none",
+        &own,
+        &["auth-mech", "none of pam, none, https_get"],
     );
-    let cookie = good.replace("[global]", "[global]\nrequire-cookie = true");
-    refused(
-        "an AUTHID",
-        &cookie,
-        &[&at(2), "can't require an AUTHID yet"],
-    );
+    let cookie = good.replace("[global]", "[global]\nrequire-cookie = perhaps");
+    refused("an AUTHID", &cookie, &[&at(2), "neither true nor false"]);
 
     let mut missing = site.daemon(&site.path("nothing.conf"));
     check_refused(

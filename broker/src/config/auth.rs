@@ -7,22 +7,50 @@ use proto::Secret;
 
 use super::raw::RawConfig;
 
-/// Which credentials clients need.
+/// Which credentials each backend wants from clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendAuth {
+    /// The backend `inifile`.
+    pub inifile: AuthConfig,
+    /// The backend `zeroconf`.
+    pub zeroconf: AuthConfig,
+}
+
+/// Which credentials clients of one backend need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthConfig {
-    /// How users prove who they are.
-    pub authentication: Authentication,
-    /// Remembered for AUTHIDs, which this version does not give out.
+    /// `require-password`.
+    pub require_password: bool,
+    /// `require-cookie`: each request must bring an AUTHID.
+    pub require_authid: bool,
+    /// Who knows whether a password is right.
+    pub mechanism: Mechanism,
+    /// What an AUTHID is good for.
     pub authid: AuthIdConfig,
 }
 
-/// How users prove who they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authentication {
-    /// `require-password = false`: not at all; a user name may be missing.
-    NotRequired,
-    /// `auth-mech = none`: any password is good.
-    AnyPassword,
+/// Who knows whether a password is right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// PAM, asked through the authservice.
+    Pam,
+    /// Nobody: any password is good.
+    None,
+    /// A web server that takes user and password.
+    HttpsGet(HttpsGetConfig),
+}
+
+/// The web server of the mechanism `https_get`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpsGetConfig {
+    /// Its name, which must stand in its certificate.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The page that only good credentials open.
+    pub path: String,
+    /// The roots that its certificate may lead to; else those of the system.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How AUTHIDs are given and taken.
@@ -40,30 +68,27 @@ pub struct AuthIdConfig {
     pub is_static: bool,
 }
 
-impl AuthConfig {
+impl BackendAuth {
     /// None only together with an error. Nothing here ever falls back to less than what
     /// was asked for.
     pub(super) fn build(raw: &mut RawConfig<'_>) -> Option<Self> {
         let authid = AuthIdConfig::build(raw);
-        let password = raw.flag("global", "require-password", true);
-        let cookie = raw.flag("global", "require-cookie", false);
-        if let Some(key) = raw.entry("global", "require-cookie")
-            && cookie
-        {
-            raw.error(
-                key,
-                "this version can't require an AUTHID yet; set it to false",
-            );
-            return None;
-        }
-        let authentication = if password {
-            mech(raw)?
-        } else {
-            Authentication::NotRequired
+        let require_password = raw.flag("global", "require-password", true);
+        let require_authid = raw.flag("global", "require-cookie", false);
+        let https_get = HttpsGetConfig::build(raw);
+        let mut of = |section| {
+            let mechanism = mechanism(raw, section, https_get.clone())?;
+            Some(AuthConfig {
+                require_password,
+                require_authid,
+                mechanism,
+                authid: authid.clone(),
+            })
         };
+        let (inifile, zeroconf) = (of("broker_inifile"), of("broker_zeroconf"));
         Some(Self {
-            authentication,
-            authid,
+            inifile: inifile?,
+            zeroconf: zeroconf?,
         })
     }
 }
@@ -83,24 +108,54 @@ impl AuthIdConfig {
     }
 }
 
-fn mech(raw: &mut RawConfig<'_>) -> Option<Authentication> {
-    let own = raw.entry("broker_inifile", "auth-mech");
+impl HttpsGetConfig {
+    /// None where no host is given; it is missed only when the mechanism is wanted.
+    fn build(raw: &mut RawConfig<'_>) -> Option<Self> {
+        let section = "authmech_https_get";
+        let port = raw.number(section, "port", 1..=u32::from(u16::MAX), 443);
+        let path = raw.text(section, "path").unwrap_or("/");
+        let host = raw.text(section, "host");
+        let ca_file = raw.text(section, "ca-file").map(PathBuf::from);
+        if let Some(key) = raw.entry(section, "path")
+            && !is_path(path)
+        {
+            raw.error(
+                key,
+                "this is not a path that begins with / and holds no blank",
+            );
+            return None;
+        }
+        Some(Self {
+            host: host?.to_owned(),
+            port: u16::try_from(port).unwrap_or(443),
+            path: path.to_owned(),
+            ca_file,
+        })
+    }
+}
+
+/// What can stand in the first line of an HTTP request.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && c != '#')
+}
+
+fn mechanism(
+    raw: &mut RawConfig<'_>,
+    section: &'static str,
+    https_get: Option<HttpsGetConfig>,
+) -> Option<Mechanism> {
+    let own = raw.entry(section, "auth-mech");
     let Some(key) = own.or_else(|| raw.entry("global", "default-auth-mech")) else {
-        raw.file_error(
-            "no default-auth-mech is given, which means pam, and this version can't do that \
-             yet; nobody could log in. Set [global] default-auth-mech = none to let everybody in",
-        );
-        return None;
+        return Some(Mechanism::Pam);
     };
     match key.value() {
-        "none" => Some(Authentication::AnyPassword),
-        mech @ ("pam" | "https_get") => {
-            let text = format!(
-                "this version can't do {mech} yet; set it to none to let everybody in without \
-                 a password check"
-            );
-            raw.error(key, text);
-            None
+        "pam" => Some(Mechanism::Pam),
+        "none" => Some(Mechanism::None),
+        "https_get" => {
+            if https_get.is_none() {
+                raw.error(key, "https_get needs a [authmech_https_get] host");
+            }
+            https_get.map(Mechanism::HttpsGet)
         }
         mech => {
             raw.error(key, format!("{mech:?} is none of pam, none, https_get"));

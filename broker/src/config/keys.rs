@@ -68,6 +68,8 @@ const USED: &[(&str, &[&str])] = &[
             "agent-query-mode",
         ],
     ),
+    ("broker_zeroconf", &["auth-mech"]),
+    ("authmech_https_get", &["host", "port", "path", "ca-file"]),
     (
         "mesh",
         &[
@@ -118,14 +120,13 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("broker_inifile", "group-db", NOT_YET),
     ("broker_inifile", "use-load-checker", MESH),
     ("broker_zeroconf", "enable", NOT_YET),
-    ("broker_zeroconf", "auth-mech", NOT_YET),
     ("broker_zeroconf", "user-db", NOT_YET),
     ("broker_zeroconf", "group-db", NOT_YET),
     ("broker_zeroconf", "desktop-shell", NOT_YET),
 ];
 
 /// Sections of the original of which nothing is read.
-const UNUSED_SECTIONS: &[&str] = &["authmech_pam", "authmech_https_get", "broker_ldap"];
+const UNUSED_SECTIONS: &[&str] = &["authmech_pam", "broker_ldap"];
 
 const SETTINGS: &[&str] = &[
     "DAEMON_BIND_ADDRESS",

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use proptest::prelude::{prop_assert, proptest};
 
-use super::{Authentication, Config, GossipTiming, HttpsConfig, Sources, load};
+use super::{Config, GossipTiming, HttpsConfig, HttpsGetConfig, Mechanism, Sources, load};
 use crate::frontend::golden;
 use crate::ini::Problem;
 use crate::task::list_sessions::HostsShown;
@@ -76,8 +76,11 @@ fn what_is_not_given_has_its_default() {
     assert_eq!(config.inifile.session_profiles.to_str(), Some(profiles));
     assert_eq!(config.limits.max_connections, 4096);
     assert_eq!(config.limits.max_connections_per_client, 256);
-    assert!(config.auth.authid.verify_ip && !config.auth.authid.is_static);
-    assert_eq!(config.auth.authid.timeout, Duration::from_secs(36_000));
+    assert!(config.auth.inifile.authid.verify_ip && !config.auth.inifile.authid.is_static);
+    assert_eq!(
+        config.auth.inifile.authid.timeout,
+        Duration::from_secs(36_000)
+    );
 }
 
 #[test]
@@ -100,42 +103,58 @@ fn the_mesh_section_is_read() {
 
 #[test]
 fn only_what_checks_nobody_by_mistake_is_accepted() {
-    for (keys, expected) in [
-        ("default-auth-mech=none", Authentication::AnyPassword),
-        ("require-password=false", Authentication::NotRequired),
-        (
-            "require-password=no\ndefault-auth-mech=pam",
-            Authentication::NotRequired,
-        ),
+    let page = Mechanism::HttpsGet(HttpsGetConfig {
+        host: "web.example".to_owned(),
+        port: 443,
+        path: "/auth".to_owned(),
+        ca_file: None,
+    });
+    let web = "[authmech_https_get]\nhost=web.example\npath=/auth\n";
+    // Keys, mechanism of inifile, mechanism of zeroconf.
+    for (keys, inifile, zeroconf) in [
+        ("", Mechanism::Pam, Mechanism::Pam),
+        ("default-auth-mech=none", Mechanism::None, Mechanism::None),
         (
             "default-auth-mech=pam\n[broker_inifile]\nauth-mech=none",
-            Authentication::AnyPassword,
+            Mechanism::None,
+            Mechanism::Pam,
+        ),
+        (
+            &format!("[broker_zeroconf]\nauth-mech=https_get\n{web}"),
+            Mechanism::Pam,
+            page,
         ),
     ] {
         let (config, _) = parse(&format!("[global]\n{keys}\n"));
-        assert_eq!(config.auth.authentication, expected, "{keys}");
+        assert_eq!(config.auth.inifile.mechanism, inifile, "{keys}");
+        assert_eq!(config.auth.zeroconf.mechanism, zeroconf, "{keys}");
+        let auth = config.auth.inifile;
+        assert!(auth.require_password && !auth.require_authid, "{keys}");
     }
+    let (config, _) = parse("[global]\nrequire-password=false\nrequire-cookie=true\n");
+    let auth = config.auth.inifile;
+    assert!(!auth.require_password && auth.require_authid);
     for (config, problem) in [
-        ("", "x2gobroker.conf: no default-auth-mech is given"),
-        (
-            "[global]\ndefault-auth-mech=pam",
-            "x2gobroker.conf:2: [global] default-auth-mech: this version can't do pam yet",
-        ),
         (
             "[global]\ndefault-auth-mech=https_get",
-            "x2gobroker.conf:2: [global] default-auth-mech: this version can't do https_get yet",
+            "x2gobroker.conf:2: [global] default-auth-mech: https_get needs a \
+             [authmech_https_get] host",
+        ),
+        (
+            "[authmech_https_get]\nhost=web.example\npath=auth page",
+            "x2gobroker.conf:3: [authmech_https_get] path: this is not a path",
         ),
         (
             "[global]\ndefault-auth-mech=ldap",
             "x2gobroker.conf:2: [global] default-auth-mech: \"ldap\" is none of pam",
         ),
         (
-            "[global]\ndefault-auth-mech=none\n[broker_inifile]\nauth-mech=pam",
-            "x2gobroker.conf:4: [broker_inifile] auth-mech: this version can't do pam yet",
+            "[global]\ndefault-auth-mech=none\n[broker_inifile]\nauth-mech=PAM",
+            "x2gobroker.conf:4: [broker_inifile] auth-mech: \"PAM\" is none of pam",
         ),
         (
-            "[global]\ndefault-auth-mech=none\nrequire-cookie=true",
-            "x2gobroker.conf:3: [global] require-cookie: this version can't require",
+            "[global]\nrequire-cookie=perhaps",
+            "x2gobroker.conf:2: [global] require-cookie: this is neither true nor false",
         ),
         (
             "[global]\nrequire-password=maybe\ndefault-auth-mech=none",
@@ -151,7 +170,7 @@ fn only_what_checks_nobody_by_mistake_is_accepted() {
 #[test]
 fn all_problems_are_told_at_once_with_their_lines() {
     let problems = refused(
-        "[global]\ndefault-auth-mech=pam\nauth-timeout=long\n[mesh]\nlisten=here\n\
+        "[global]\ndefault-auth-mech=ldap\nauth-timeout=long\n[mesh]\nlisten=here\n\
          seeds=a b,c:0,d\ngossip=wan\nnode=a/b\nadvertise=0.0.0.0\n\
          [limits]\nmax-connections=0\n[http]\nhttps-bind=:8443\nodd=1\n[odd]\nkey=1\n",
     );
@@ -321,12 +340,12 @@ fn recorded_configurations_of_the_original_are_read() {
     for case in ["nocreds", "nocreds-nouser"] {
         let text = golden::config(case, "x2gobroker.conf");
         let (config, _) = parse(&text);
-        assert_eq!(config.auth.authentication, Authentication::NotRequired);
+        let auth = config.auth.inifile;
+        assert!(!auth.require_password && !auth.require_authid);
         assert_eq!(config.inifile.hosts_shown, HostsShown::All);
     }
     for case in ["frontend-off-plain", "backend-off", "ssh-list-running"] {
         let text = golden::config(case, "x2gobroker.conf");
-        let text = text.replace("[global]", OPEN);
         let (config, _) = parse(&text);
         let expected = (case != "frontend-off-plain", case != "backend-off");
         let found = (config.frontends.plain, config.inifile.enabled);
@@ -355,7 +374,6 @@ fn example(file: &str, switched_on: bool) -> String {
 fn every_key_of_the_packaged_files_is_known() {
     let config = example("x2gobroker.conf", true);
     assert!(config.contains("\nstarttls = false\n"));
-    let config = config.replace("default-auth-mech = pam", "default-auth-mech = none");
     let defaults = example("defaults.conf", true);
     assert!(defaults.contains("\nX2GOBROKER_SSL_KEYFILE="));
     let case = Case {
@@ -367,16 +385,15 @@ fn every_key_of_the_packaged_files_is_known() {
         .into_iter()
         .filter(|p| p.contains("not known"));
     assert_eq!(unknown.collect::<Vec<_>>(), Vec::<String>::new());
-    let preset = config.auth.authid.preset.unwrap();
+    let preset = config.auth.inifile.authid.preset.unwrap();
     assert_eq!(preset.expose(), "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
     assert!(config.http.https.is_some());
 }
 
 #[test]
-fn the_packaged_files_differ_from_ours_in_the_password_check_only() {
-    let problems = refused(&example("x2gobroker.conf", false));
-    assert_eq!(problems.len(), 1, "{problems:?}");
-    assert!(problems[0].contains("no default-auth-mech is given"));
+fn the_packaged_file_is_read_as_it_is() {
+    let (config, _) = parse(&example("x2gobroker.conf", false));
+    assert_eq!(config.auth.inifile.mechanism, Mechanism::Pam);
 }
 
 #[test]

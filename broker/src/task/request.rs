@@ -2,7 +2,7 @@
 
 use proto::Secret;
 
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Renewal};
 
 /// What a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,19 @@ impl Task {
             "testcon" => Self::TestConnection,
             "clientevent" => Self::ClientEvent,
             _ => Self::Other,
+        }
+    }
+
+    /// Whether the answer tells the client its next AUTHID; that of `testcon` does not.
+    #[must_use]
+    pub fn renewal(self) -> Renewal {
+        match self {
+            Self::TestConnection => Renewal::Keep,
+            Self::ListSessions
+            | Self::SelectSession
+            | Self::SetPassword
+            | Self::ClientEvent
+            | Self::Other => Renewal::Next,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::leaf::MEMBER_DNS_NAME;
 pub(crate) struct MeshConfigs {
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
+    pub(crate) verifier: Arc<dyn ClientCertVerifier>,
 }
 
 /// Why a certificate, key and roots are no base for connections.
@@ -71,8 +72,9 @@ impl MeshConfigs {
         let of_servers = WebPkiServerVerifier::builder_with_provider(store, provider()).build()?;
         check_own(chain, of_clients.as_ref(), of_servers.as_ref(), clock)?;
         Ok(Self {
-            server: server(chain, key, of_clients, clock)?,
+            server: server(chain, key, of_clients.clone(), clock)?,
             client: client(chain, key, of_servers, clock)?,
+            verifier: of_clients,
         })
     }
 }

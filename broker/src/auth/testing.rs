@@ -1,0 +1,55 @@
+//! A farm's members for tests: certificates of a CA in a temporary directory.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pki::{
+    Clock, FarmName, Identity, IdentityPublisher, IssueRequest, ManualClock, NodeName, Role,
+    UnixTime,
+};
+use tempfile::TempDir;
+
+use super::Authenticator;
+
+/// A CA whose clock, and that of all members, stands still until it is moved.
+pub(crate) struct Farm {
+    pub(crate) clock: Clock,
+    pub(crate) hand: ManualClock,
+    name: String,
+    dir: TempDir,
+}
+
+/// 2026-11-22T07:30:00Z
+pub(crate) const START: u64 = 1_795_332_600;
+
+impl Farm {
+    pub(crate) fn new(name: &str) -> Self {
+        let start = UnixTime::since_unix_epoch(Duration::from_secs(START));
+        let (clock, hand) = Clock::manual(start);
+        let dir = tempfile::tempdir().unwrap();
+        let farm = FarmName::parse(name).unwrap();
+        pki::init_ca(&dir.path().join("ca"), &farm, &clock).unwrap();
+        Self {
+            clock,
+            hand,
+            name: name.to_owned(),
+            dir,
+        }
+    }
+
+    pub(crate) fn member(&self, role: Role, node: &str) -> Identity {
+        let request = IssueRequest::new(role, NodeName::parse(node).unwrap());
+        let out: PathBuf = self.dir.path().join(format!("{role}-{node}"));
+        pki::issue(&self.dir.path().join("ca"), &request, &out, &self.clock).unwrap();
+        pki::load_identity(&out, &self.clock).unwrap()
+    }
+
+    pub(crate) fn replica(&self, node: &str) -> Replica {
+        let (_publisher, identity) = IdentityPublisher::new(self.member(Role::Broker, node));
+        let socket = self.dir.path().join(format!("{}.socket", self.name));
+        Authenticator::new(identity, self.clock.clone(), &socket)
+    }
+}
+
+/// One of several that let the same users in.
+pub(crate) type Replica = Authenticator;
