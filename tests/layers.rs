@@ -12,7 +12,8 @@ const OURS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("pki", &[]),
     ("agent/gossip", &["pki", "proto"]),
-    ("agent", &["gossip", "pki", "proto"]),
+    ("agent/shim", &[]),
+    ("agent", &["gossip", "pki", "proto", "shim"]),
     ("broker", &["gossip", "pki", "proto"]),
     ("tests", &["agent", "broker", "gossip", "pki", "proto"]),
     ("deploy", &[]),
@@ -26,7 +27,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("x509-parser", &["pki"]),
     ("rustls", &["pki"]),
     ("prost", &["proto"]),
-    ("nix", &["agent"]),
+    ("nix", &["agent", "agent/shim"]),
     ("rusqlite", &["agent", "tests"]),
     ("axum", &["broker", "tests"]),
 ];
@@ -49,6 +50,14 @@ const PURE: &[&str] = &[
     "broker/src/task/list_sessions.rs",
     "agent/src/admission.rs",
     "agent/gossip/src/change.rs",
+    "agent/shim/src/answer.rs",
+    "agent/shim/src/authorized_keys.rs",
+    "agent/shim/src/caller.rs",
+    "agent/shim/src/location.rs",
+    "agent/shim/src/own_file.rs",
+    "agent/shim/src/request.rs",
+    "agent/shim/src/request",
+    "agent/shim/src/target.rs",
 ];
 
 const IMPURE: &[&str] = &[

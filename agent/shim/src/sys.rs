@@ -1,0 +1,52 @@
+//! Which system calls have no safe function? The only unsafe code of the project.
+
+#![expect(unsafe_code, reason = "nix has no safe function for these three")]
+
+use std::io;
+
+use nix::libc;
+
+/// Closes every descriptor but the first three, whatever the caller left open.
+///
+/// # Errors
+/// When the kernel can't: Linux has close_range(2) since 5.9.
+pub(crate) fn close_other_descriptors() -> io::Result<()> {
+    let (first, last, flags) = (3, libc::c_uint::MAX, 0);
+    // SAFETY: nothing in this process owns a descriptor yet, so none is closed under its
+    // owner; the call takes numbers only.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Gives every signal its default action again.
+pub(crate) fn reset_signals() {
+    for number in 1..=LAST_SIGNAL {
+        // SAFETY: no handler is installed, only the default action, and no other thread
+        // runs. The two signals that can't be changed, and the C library's own, answer
+        // with an error that means nothing here.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+}
+
+/// Forgets the environment, so that neither the C library nor a name service module that
+/// is loaded later finds any of the caller's.
+///
+/// # Errors
+/// When the C library has no memory for an empty one.
+pub(crate) fn clear_environment() -> io::Result<()> {
+    // SAFETY: no other thread runs, and nobody keeps a pointer into the environment: what
+    // was read of it has been copied.
+    let result = unsafe { libc::clearenv() };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::other("no empty environment"))
+    }
+}
+
+/// The largest signal number of Linux on all its architectures but one.
+const LAST_SIGNAL: libc::c_int = 64;
