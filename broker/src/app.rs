@@ -4,11 +4,13 @@
 //! the clients' next address works meanwhile. Stopping goes from the outside in: no new
 //! requests, running ones end, the farm is told, gossip stops.
 
+mod clients;
 mod parts;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gossip::{
@@ -28,12 +30,13 @@ use tracing::{error, info, warn};
 use crate::auth::Authenticator;
 use crate::config::load::Origin;
 use crate::config::{Config, GossipTiming, MeshConfig};
-use crate::frontend::https::{BindError, Frontend, HttpListener, Places, router};
+use crate::frontend::https::sites::Sites;
+use crate::frontend::https::socket::BindError;
+use crate::frontend::https::{Places, Serving};
 use crate::placement::PlacementKey;
-use crate::reload::SettingsReloader;
-use crate::task::Broker;
 use crate::task::select_session::Placing;
 use crate::view::feed::Feed;
+use clients::{Desk, bind_clients};
 use parts::Parts;
 
 /// Why a replica can't start, or had to stop.
@@ -94,6 +97,17 @@ pub enum AppError {
     /// Certificate or key for HTTPS.
     #[error("HTTPS can't be served")]
     Https(#[source] HttpsConfigError),
+    /// Sockets that systemd hands over.
+    #[error("a socket that systemd hands over can't be used")]
+    Handed(#[source] io::Error),
+    /// A named broker's configuration.
+    #[error("the configuration of the broker {name} can't be used: {problems}")]
+    NamedBroker {
+        /// Its name.
+        name: String,
+        /// All that is wrong with it.
+        problems: String,
+    },
     /// Signals can't be waited for.
     #[error("signals can't be waited for")]
     Signals(#[source] io::Error),
@@ -141,7 +155,6 @@ pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
             .map_err(AppError::Cluster)?;
     introduce(&handle);
     let (feed, feed_handle) = Feed::new(handle.members(), identity.clone());
-    let (reloader_of_settings, settings) = SettingsReloader::open(origin, &config);
     let authenticator =
         Authenticator::new(identity.clone(), auth_clock, &config.authservice_socket);
     let key = PlacementKey::new(identity.borrow().derive_key("x2gobroker placement"));
@@ -150,10 +163,17 @@ pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         key,
         round,
     };
-    let frontend = Frontend {
-        broker: Broker::new(settings, authenticator, placing),
+    let mut desk = Desk {
+        authenticator,
+        placing,
         request_timeout: config.limits.request_timeout,
+        sites: Vec::new(),
+        reloaders: Vec::new(),
     };
+    desk.add(&config, origin.clone());
+    for named in &config.brokers {
+        desk.add_named(named, &origin)?;
+    }
     let listeners = bind_clients(&config)?;
     let mut signals = Signals::new().map_err(AppError::Signals)?;
 
@@ -181,14 +201,22 @@ pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         }
     });
     parts.add("view", feed.run(running.clone()));
-    parts.add(
-        "settings",
-        reloader_of_settings.run(signals.reloads(), running.clone()),
-    );
+    for reloader in desk.reloaders {
+        parts.add("settings", reloader.run(signals.reloads(), running.clone()));
+    }
+    let serving_all = Serving {
+        sites: Sites::new(desk.sites),
+        places: Places::new(
+            config.limits.max_connections as usize,
+            config.limits.max_connections_per_client as usize,
+        ),
+        idle: config.limits.idle_timeout,
+        proxies: Arc::new(config.http.proxies.clone()),
+    };
     let mut clients = Parts::default();
     for listener in listeners {
-        let (app, stop) = (router(frontend.clone()), serving.clone());
-        clients.add("client listener", listener.run(app, stop, GRACE));
+        let (serving_all, stop) = (serving_all.clone(), serving.clone());
+        clients.add("client listener", listener.run(serving_all, stop, GRACE));
     }
     tell_systemd(sd_notify::NotifyState::Ready);
     info!(node = %config.mesh.node, %generation, %advertise, "replica started");
@@ -291,26 +319,6 @@ fn introduce(handle: &ClusterHandle) {
     if let Err(error) = handle.advertise(proto::KEY_SOFTWARE, software) {
         warn!(error = %error, "the software version is not advertised");
     }
-}
-
-fn bind_clients(config: &Config) -> Result<Vec<HttpListener>, AppError> {
-    let limits = config.limits;
-    let places = Places::new(
-        limits.max_connections as usize,
-        limits.max_connections_per_client as usize,
-    );
-    let mut listeners = Vec::new();
-    if let Some(address) = config.http.http {
-        let idle = limits.idle_timeout;
-        listeners.push(HttpListener::bind(address, None, places.clone(), idle)?);
-    }
-    if let Some(https) = &config.http.https {
-        let tls =
-            pki::https_server_config(&https.certificate, &https.key).map_err(AppError::Https)?;
-        let idle = limits.idle_timeout;
-        listeners.push(HttpListener::bind(https.bind, Some(tls), places, idle)?);
-    }
-    Ok(listeners)
 }
 
 fn tell_systemd(state: sd_notify::NotifyState<'_>) {

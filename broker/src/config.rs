@@ -7,6 +7,7 @@
 
 mod address;
 mod auth;
+mod brokers;
 mod http;
 mod keys;
 pub mod load;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 pub use address::HostAndPort;
 pub use auth::{AuthConfig, AuthIdConfig, BackendAuth, HttpsGetConfig, Mechanism};
-pub use http::{HttpConfig, HttpsConfig};
+pub use brokers::NamedBroker;
+pub use http::{HttpConfig, HttpsConfig, UnixSocketConfig};
 pub use mesh::{GossipTiming, MeshConfig};
 
 use crate::ini::Problem;
@@ -62,6 +64,8 @@ pub struct Config {
     pub inifile: InifileConfig,
     /// Bounds of the front ends.
     pub limits: LimitsConfig,
+    /// Further brokers in this daemon.
+    pub brokers: Vec<NamedBroker>,
 }
 
 /// Which front ends and backends answer.
@@ -135,6 +139,7 @@ impl Config {
             frontends,
             inifile,
             limits,
+            brokers: brokers::named(raw),
         })
     }
 }

@@ -112,6 +112,18 @@ impl ClientPattern {
         Ok(Self::Range { first, last })
     }
 
+    /// Whether this is an address, a network or a range.
+    #[must_use]
+    pub fn is_network(&self) -> bool {
+        matches!(self, Self::Network { .. } | Self::Range { .. })
+    }
+
+    /// Whether the entry means this address without any name being looked up.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        matches!(self.matches(address, &ClientNames::default()), Match::Yes)
+    }
+
     /// The name, if the entry is one.
     pub(super) fn name(&self) -> Option<&ClientName> {
         match self {

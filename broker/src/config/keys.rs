@@ -13,7 +13,8 @@ pub(super) enum Effect {
 /// What this key does. Known keys whose value asks for nothing are as good as used.
 pub(super) fn effect(section: &str, entry: &Entry) -> Effect {
     let key = entry.key.as_str();
-    if section == crate::ini::DEFAULT_SECTION {
+    // Its keys are names that the operator chooses.
+    if section == crate::ini::DEFAULT_SECTION || section == "brokers" {
         return Effect::Used;
     }
     if USED
@@ -82,7 +83,18 @@ const USED: &[(&str, &[&str])] = &[
             "gossip",
         ],
     ),
-    ("http", &["https-bind"]),
+    (
+        "http",
+        &[
+            "https-bind",
+            "unix-socket",
+            "unix-socket-mode",
+            "trusted-proxies",
+            "forwarded-header",
+            "base-path",
+            "host-names",
+        ],
+    ),
     (
         "limits",
         &[

@@ -76,6 +76,14 @@ impl<'a> RawConfig<'a> {
         Some(Key { section, entry })
     }
 
+    /// All keys of a section whose keys are names that the operator chooses.
+    pub(super) fn keys_of(&self, section: &'static str) -> Vec<Key<'a>> {
+        let config: &'a Ini = self.config;
+        let entries = config.section(section).map(Section::entries);
+        let keys = entries.into_iter().flatten();
+        keys.map(|entry| Key { section, entry }).collect()
+    }
+
     /// The text of a key; an empty one counts as absent.
     pub(super) fn text(&self, section: &'static str, key: &'static str) -> Option<&'a str> {
         let key = self.entry(section, key)?;
@@ -223,5 +231,9 @@ pub(super) struct Key<'a> {
 impl<'a> Key<'a> {
     pub(super) fn value(self) -> &'a str {
         &self.entry.value
+    }
+
+    pub(super) fn name(self) -> &'a str {
+        &self.entry.key
     }
 }

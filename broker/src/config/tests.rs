@@ -397,6 +397,36 @@ fn the_packaged_file_is_read_as_it_is() {
 }
 
 #[test]
+fn proxies_and_places_of_brokers_are_read() {
+    let text = format!(
+        "{OPEN}\n[http]\nunix-socket=/run/x2gobroker/http.socket\nunix-socket-mode=0600\n\
+         trusted-proxies=10.1.0.0/16, ::1\nforwarded-header=forwarded\n\
+         base-path=/sales/\nhost-names=Sales.example.org\n\
+         [brokers]\nlab=/etc/x2go/lab/x2gobroker.conf\n"
+    );
+    let (config, problems) = parse(&text);
+    assert_eq!(problems, Vec::<String>::new());
+    let unix = config.http.unix.unwrap();
+    assert_eq!(
+        (unix.path.to_str().unwrap(), unix.mode),
+        ("/run/x2gobroker/http.socket", 0o600)
+    );
+    let proxies = config.http.proxies;
+    let trusted = |text: &str| proxies.contains(text.parse().unwrap());
+    assert!(trusted("10.1.2.3") && trusted("::1") && !trusted("10.2.0.1"));
+    assert_eq!(config.http.location.base_path, "/sales");
+    assert_eq!(config.http.location.host_names, ["sales.example.org"]);
+    assert_eq!(config.brokers.len(), 1);
+    assert_eq!(config.brokers[0].name, "lab");
+    let wrong = format!(
+        "{OPEN}\n[http]\nunix-socket=/x\nunix-socket-mode=0888\ntrusted-proxies=ALL, proxy1\n\
+         forwarded-header=via\nbase-path=sales\nhost-names=a:b\n[brokers]\nlab=lab.conf\n"
+    );
+    let problems = refused(&wrong);
+    assert_eq!(problems.len(), 7, "{problems:?}");
+}
+
+#[test]
 fn files_are_read_with_a_bound_and_a_clear_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("profiles");

@@ -1,9 +1,12 @@
 //! The HTTP front end: URLs, methods, bodies and statuses around the tasks.
 
+pub mod forwarded;
 mod limits;
 mod listen;
 mod patience;
 mod respond;
+pub mod sites;
+pub mod socket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +22,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tracing::debug;
 
 pub use limits::{Place, Places};
-pub use listen::{BindError, ClientAddress, HttpListener};
+pub use listen::{ClientAddress, HttpListener, Serving};
 
 use crate::frontend::form::{self, MAX_BODY_BYTES};
 use crate::frontend::plain;

@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// How many connections each address has open.
+type ByAddress = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
 /// Hands out places for connections.
 #[derive(Clone, Debug)]
 pub struct Places {
     all: Arc<Semaphore>,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    by_address: ByAddress,
     per_address: usize,
 }
 
@@ -21,8 +24,7 @@ pub struct Places {
 #[derive(Debug)]
 pub struct Place {
     _permit: OwnedSemaphorePermit,
-    address: IpAddr,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    counted: Option<(IpAddr, ByAddress)>,
 }
 
 impl Places {
@@ -44,9 +46,15 @@ impl Places {
     }
 
     /// Turns a free place into one for `address`; `None` when it has too many already.
+    /// Without an address only the bound in all counts.
     #[must_use]
-    pub fn take(&self, permit: OwnedSemaphorePermit, address: IpAddr) -> Option<Place> {
-        let address = address.to_canonical();
+    pub fn take(&self, permit: OwnedSemaphorePermit, address: Option<IpAddr>) -> Option<Place> {
+        let Some(address) = address.map(|address| address.to_canonical()) else {
+            return Some(Place {
+                _permit: permit,
+                counted: None,
+            });
+        };
         let mut by_address = self
             .by_address
             .lock()
@@ -59,22 +67,21 @@ impl Places {
         let by_address = Arc::clone(&self.by_address);
         Some(Place {
             _permit: permit,
-            address,
-            by_address,
+            counted: Some((address, by_address)),
         })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_address = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(n_open) = by_address.get_mut(&self.address) {
+        let Some((address, by_address)) = &self.counted else {
+            return;
+        };
+        let mut by_address = by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n_open) = by_address.get_mut(address) {
             *n_open -= 1;
             if *n_open == 0 {
-                by_address.remove(&self.address);
+                by_address.remove(address);
             }
         }
     }
@@ -82,13 +89,11 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::{Place, Places};
 
     async fn take(places: &Places, address: &str) -> Option<Place> {
         let permit = places.wait().await.unwrap();
-        places.take(permit, address.parse::<IpAddr>().unwrap())
+        places.take(permit, Some(address.parse().unwrap()))
     }
 
     #[tokio::test]

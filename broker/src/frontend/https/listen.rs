@@ -1,89 +1,63 @@
-//! Accepts connections, with and without TLS, and serves HTTP/1.1 on them.
+//! Accepts connections, over TCP with and without TLS and over a unix socket, and serves
+//! HTTP/1.1 on them.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
+use super::forwarded::TrustedProxies;
 use super::limits::{Place, Places};
 use super::patience::Patience;
+use super::respond::failure;
+use super::sites::Sites;
+use super::socket::{Accepted, Peer, Socket};
 
 /// The address of the client, as a request extension.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
 
+/// What all listeners of a daemon have in common.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// Who answers.
+    pub sites: Sites,
+    /// Bounds the connections of all listeners together.
+    pub places: Places,
+    /// How long a connection may wait for its first or next request, and for the client to
+    /// take some of an answer.
+    pub idle: Duration,
+    /// Who is believed about whom a request is from.
+    pub proxies: Arc<TrustedProxies>,
+}
+
 /// A bound listener, ready to serve.
 #[derive(Debug)]
 pub struct HttpListener {
-    listener: TcpListener,
-    address: SocketAddr,
+    socket: Socket,
     tls: Option<Arc<ServerConfig>>,
-    places: Places,
-    idle: Duration,
-}
-
-/// Why no listener could be made.
-#[derive(Debug, thiserror::Error)]
-#[error("can't listen for {what} on {address}")]
-pub struct BindError {
-    what: &'static str,
-    address: SocketAddr,
-    source: io::Error,
 }
 
 impl HttpListener {
-    /// Binds `address`; with `tls` it serves HTTPS. A connection may wait for `idle` for
-    /// its first or next request, and for the client to take some of an answer.
-    ///
-    /// # Errors
-    /// When the address can't be bound.
-    ///
-    /// # Panics
-    /// Outside of tokio's runtime.
-    pub fn bind(
-        address: SocketAddr,
-        tls: Option<Arc<ServerConfig>>,
-        places: Places,
-        idle: Duration,
-    ) -> Result<Self, BindError> {
-        let what = if tls.is_some() { "HTTPS" } else { "HTTP" };
-        let error = |source| BindError {
-            what,
-            address,
-            source,
-        };
-        let listener = listen(address).map_err(error)?;
-        let address = listener.local_addr().map_err(error)?;
-        info!(%address, "listening for {what}");
-        Ok(Self {
-            listener,
-            address,
-            tls,
-            places,
-            idle,
-        })
-    }
-
-    /// Where it listens: the port that was chosen when 0 was asked for.
+    /// Serves HTTP on a socket, or with `tls` HTTPS.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn new(socket: Socket, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self { socket, tls }
     }
 
     /// Serves until told to stop; then lets running requests end, for at most `grace`.
-    pub async fn run(self, app: Router, stop: CancellationToken, grace: Duration) {
+    pub async fn run(self, serving: Serving, stop: CancellationToken, grace: Duration) {
         let connections = TaskTracker::new();
         let cut = CancellationToken::new();
         let tls = self.tls.map(TlsAcceptor::from);
@@ -91,15 +65,15 @@ impl HttpListener {
             let permit = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                permit = self.places.wait() => permit,
+                permit = serving.places.wait() => permit,
             };
             let Some(permit) = permit else { break };
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.socket.accept() => accepted,
             };
-            let (tcp, peer) = match accepted {
+            let Accepted { stream, peer } = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, say: the next try at once would spin.
@@ -109,24 +83,27 @@ impl HttpListener {
                     continue;
                 }
             };
-            let Some(place) = self.places.take(permit, peer.ip()) else {
-                debug!(client = %peer.ip(), "too many connections from one address; closed");
+            // A proxy speaks for many clients.
+            let counted = peer
+                .address()
+                .filter(|peer| !serving.proxies.contains(*peer));
+            let Some(place) = serving.places.take(permit, counted) else {
+                debug!(%peer, "too many connections from one address; closed");
                 continue;
             };
-            let (app, stop, idle) = (app.clone(), stop.clone(), self.idle);
+            let (stop, serving) = (stop.clone(), serving.clone());
             let connection = Connection {
                 peer,
                 place,
-                app,
                 stop,
-                idle,
+                serving,
             };
             let (tls, cut) = (tls.clone(), cut.clone());
             connections.spawn(async move {
-                let _cut = cut.run_until_cancelled(connection.serve(tcp, tls)).await;
+                let _cut = cut.run_until_cancelled(connection.serve(stream, tls)).await;
             });
         }
-        drop(self.listener);
+        self.socket.close();
         connections.close();
         if tokio::time::timeout(grace, connections.wait())
             .await
@@ -141,36 +118,24 @@ impl HttpListener {
     }
 }
 
-/// As `TcpListener::bind`, but with a longer queue.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Else a restart would wait for the old connections to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(MAX_WAITING)
-}
-
 struct Connection {
-    peer: SocketAddr,
+    peer: Peer,
     place: Place,
-    app: Router,
     stop: CancellationToken,
-    idle: Duration,
+    serving: Serving,
 }
 
 impl Connection {
-    async fn serve(self, tcp: TcpStream, tls: Option<TlsAcceptor>) {
+    async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        tls: Option<TlsAcceptor>,
+    ) {
         let peer = self.peer;
-        if let Err(error) = tcp.set_nodelay(true) {
-            debug!(%peer, error = %error, "no TCP_NODELAY");
-        }
         let Some(tls) = tls else {
-            return self.serve_http(tcp).await;
+            return self.serve_http(stream).await;
         };
-        let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(tcp));
+        let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream));
         match self.stop.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.serve_http(stream).await,
             Some(Ok(Err(error))) => debug!(%peer, error = %error, "TLS handshake failed"),
@@ -184,14 +149,13 @@ impl Connection {
         let Self {
             peer,
             place,
-            app,
             stop,
-            idle,
+            serving,
         } = self;
-        let client = ClientAddress(peer.ip().to_canonical());
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
-            request.extensions_mut().insert(client);
-            app.clone().oneshot(request)
+        let idle = serving.idle;
+        let service = hyper::service::service_fn(move |request: hyper::Request<_>| {
+            let serving = serving.clone();
+            async move { serving.answer(peer, request.map(Body::new)).await }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -215,10 +179,32 @@ impl Connection {
     }
 }
 
-/// Connections that the kernel holds until they are accepted. Who comes when it is full
-/// waits for a second, so it has room for a rush in the morning, or for a flood. The kernel
-/// may hold it to less, by net.core.somaxconn.
-const MAX_WAITING: u32 = 4096;
+impl Serving {
+    async fn answer(
+        &self,
+        peer: Peer,
+        mut request: hyper::Request<Body>,
+    ) -> Result<Response, std::convert::Infallible> {
+        let headers = request.headers();
+        let client = match peer {
+            Peer::Tcp(peer) => self.proxies.client(peer.ip().to_canonical(), headers),
+            // Who may open the socket is the proxy, or root of this host.
+            Peer::Unix => self.proxies.client_of_trusted(THIS_HOST, headers),
+        };
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => {
+                warn!(%peer, error = %error, "a request of a trusted proxy is refused");
+                return Ok(failure(StatusCode::BAD_REQUEST));
+            }
+        };
+        request.extensions_mut().insert(ClientAddress(client));
+        Ok(self.sites.answer(request).await)
+    }
+}
+
+/// Whom a request on a unix socket is from when it names nobody.
+const THIS_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A client that can't finish a handshake by then is not one of ours.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);

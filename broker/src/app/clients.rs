@@ -1,0 +1,122 @@
+//! What clients find: the brokers of this daemon, and the sockets that lead to them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use tokio_rustls::rustls::ServerConfig;
+
+use super::AppError;
+use crate::auth::Authenticator;
+use crate::config::load::Origin;
+use crate::config::{Config, NamedBroker};
+use crate::frontend::https::sites::Site;
+use crate::frontend::https::socket::Socket;
+use crate::frontend::https::{Frontend, HttpListener, router};
+use crate::reload::{SettingsReloader, report};
+use crate::task::Broker;
+use crate::task::select_session::Placing;
+
+/// All brokers of the daemon, and what keeps their settings.
+pub(super) struct Desk {
+    pub(super) authenticator: Authenticator,
+    pub(super) placing: Placing,
+    pub(super) request_timeout: Duration,
+    pub(super) sites: Vec<Site>,
+    pub(super) reloaders: Vec<SettingsReloader>,
+}
+
+impl Desk {
+    /// Adds a broker with a configuration that was read already.
+    pub(super) fn add(&mut self, config: &Config, origin: Origin) {
+        let (reloader, settings) = SettingsReloader::open(origin, config);
+        let (authenticator, placing) = (self.authenticator.clone(), self.placing.clone());
+        let app = router(Frontend {
+            broker: Broker::new(settings, authenticator, placing),
+            request_timeout: self.request_timeout,
+        });
+        let location = config.http.location.clone();
+        self.sites.push(Site { location, app });
+        self.reloaders.push(reloader);
+    }
+
+    /// Reads the configuration of a named broker and adds it.
+    pub(super) fn add_named(&mut self, named: &NamedBroker, main: &Origin) -> Result<(), AppError> {
+        let mut origin = main.clone();
+        origin.config_file.clone_from(&named.config_file);
+        match origin.read() {
+            Ok((config, warnings)) => {
+                report(&warnings);
+                self.add(&config, origin);
+                Ok(())
+            }
+            Err(problems) => {
+                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                Err(AppError::NamedBroker {
+                    name: named.name.clone(),
+                    problems: problems.join("; "),
+                })
+            }
+        }
+    }
+}
+
+/// Opens the sockets for clients, or takes those that systemd hands over instead.
+pub(super) fn bind_clients(config: &Config) -> Result<Vec<HttpListener>, AppError> {
+    let tls = match &config.http.https {
+        Some(https) => Some(
+            pki::https_server_config(&https.certificate, &https.key).map_err(AppError::Https)?,
+        ),
+        None => None,
+    };
+    let handed = handed_over().map_err(AppError::Handed)?;
+    if !handed.is_empty() {
+        let with_tls = handed.into_iter().map(|socket| {
+            let tls = tls.clone().filter(|_| is_for_https(&socket, config));
+            (socket, tls)
+        });
+        return Ok(with_tls.map(listener).collect());
+    }
+    let mut sockets = Vec::new();
+    if let Some(address) = config.http.http {
+        sockets.push((Socket::bind_tcp(address)?, None));
+    }
+    if let Some(https) = &config.http.https {
+        sockets.push((Socket::bind_tcp(https.bind)?, tls));
+    }
+    if let Some(unix) = &config.http.unix {
+        sockets.push((Socket::bind_unix(&unix.path, unix.mode)?, None));
+    }
+    Ok(sockets.into_iter().map(listener).collect())
+}
+
+fn listener((socket, tls): (Socket, Option<Arc<ServerConfig>>)) -> HttpListener {
+    socket.announce(if tls.is_some() { "HTTPS" } else { "HTTP" });
+    HttpListener::new(socket, tls)
+}
+
+/// The sockets of a systemd socket unit, in its order (sd_listen_fds(3)).
+fn handed_over() -> io::Result<Vec<Socket>> {
+    let mut handed = ListenFd::from_env();
+    let mut sockets = Vec::with_capacity(handed.len());
+    for idx in 0..handed.len() {
+        if let Ok(Some(unix)) = handed.take_unix_listener(idx) {
+            sockets.push(Socket::from_unix(unix)?);
+        } else if let Some(tcp) = handed.take_tcp_listener(idx)? {
+            sockets.push(Socket::from_tcp(tcp)?);
+        }
+    }
+    Ok(sockets)
+}
+
+/// Whether a socket that was handed over serves HTTPS: all TCP sockets do when there is a
+/// certificate and no HTTP beside it, else the one with the port of HTTPS.
+fn is_for_https(socket: &Socket, config: &Config) -> bool {
+    let Some(port) = socket.tcp_address().as_ref().map(SocketAddr::port) else {
+        return false;
+    };
+    let https = config.http.https.as_ref();
+    https.is_some_and(|https| config.http.http.is_none() || https.bind.port() == port)
+}
