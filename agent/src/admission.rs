@@ -100,7 +100,8 @@ pub fn decide(request: &Request, facts: Facts<'_>) -> Verdict {
 }
 
 /// Suspended sessions before running ones, the most recently used first.
-fn best_first(mut records: Vec<SessionRecord>) -> Vec<SessionRecord> {
+#[must_use]
+pub fn best_first(mut records: Vec<SessionRecord>) -> Vec<SessionRecord> {
     let rank = |state| match state {
         SessionState::Suspended => 0,
         SessionState::Running => 1,

@@ -29,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::inventory::{Inventory, InventoryHandle, SessionDatabase};
 use crate::load::{self, LoadReader};
+use crate::operations::{ACT_LIMIT, Operations};
 use crate::service::AgentService;
+use crate::shim_client::ShimClient;
 use crate::{advertise, host};
 use parts::Parts;
 
@@ -197,7 +199,8 @@ impl App {
 
         let limits = TransportLimits::default();
         let (transport, gossip_service) = MtlsTransport::new(identity.clone(), limits);
-        let service = AgentService::new(node.clone(), handle.clone(), serving.clone());
+        let operations = Operations::new(handle.clone(), ShimClient::new(&config.agent_program));
+        let service = AgentService::new(node.clone(), handle.clone(), operations, serving.clone());
         parts.add_fallible("server", serve(listener, service, gossip_service, serving));
 
         let names = names_of(&config);
@@ -294,8 +297,8 @@ fn notify(state: &NotifyState<'_>) {
     }
 }
 
-/// No request takes long; Watch answers at once, and its stream is not meant.
-const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// Suspending takes longest; Watch answers at once, and its stream is not meant.
+const REQUEST_LIMIT: Duration = ACT_LIMIT.saturating_add(Duration::from_secs(1));
 /// A replica in a login storm sends its requests over one connection.
 const REQUESTS_PER_CONNECTION: usize = 128;
 /// The same, and Watch and gossip streams.

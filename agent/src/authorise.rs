@@ -16,6 +16,14 @@ pub enum Rpc {
     Watch,
     /// Begin or end a drain.
     SetDrain,
+    /// Suspend a session.
+    Suspend,
+    /// End a session.
+    Terminate,
+    /// Have a session's client do it.
+    OrderClient,
+    /// One user's sessions, with all that it takes to resume them.
+    ListSessions,
     /// Everything in one message.
     Status,
 }
@@ -59,15 +67,15 @@ pub fn authorise(extensions: &tonic::Extensions, rpc: Rpc) -> Result<Caller, Den
 /// The roles that `agent.proto` states.
 fn may(role: Role, rpc: Rpc) -> bool {
     match rpc {
-        Rpc::Watch | Rpc::Status => match role {
+        Rpc::Watch | Rpc::Status | Rpc::Suspend | Rpc::Terminate => match role {
             Role::Broker | Role::Operator => true,
             Role::Agent => false,
         },
-        Rpc::Admit | Rpc::Cancel => match role {
+        Rpc::Admit | Rpc::Cancel | Rpc::ListSessions => match role {
             Role::Broker => true,
             Role::Operator | Role::Agent => false,
         },
-        Rpc::SetDrain => match role {
+        Rpc::SetDrain | Rpc::OrderClient => match role {
             Role::Operator => true,
             Role::Broker | Role::Agent => false,
         },
@@ -79,6 +87,18 @@ mod tests {
     use pki::{FarmName, NodeName, PeerIdentity, Role, Subject, UnixTime};
 
     use super::{Denied, Rpc, authorise};
+
+    const ALL: [Rpc; 9] = [
+        Rpc::Admit,
+        Rpc::Cancel,
+        Rpc::Watch,
+        Rpc::SetDrain,
+        Rpc::Suspend,
+        Rpc::Terminate,
+        Rpc::OrderClient,
+        Rpc::ListSessions,
+        Rpc::Status,
+    ];
 
     fn extensions(role: Role) -> tonic::Extensions {
         let mut extensions = tonic::Extensions::new();
@@ -97,14 +117,26 @@ mod tests {
 
     #[test]
     fn each_role_may_do_what_the_interface_states_and_no_more() {
-        use Rpc::{Admit, Cancel, SetDrain, Status, Watch};
+        use Rpc::{
+            Admit, Cancel, ListSessions, OrderClient, SetDrain, Status, Suspend, Terminate, Watch,
+        };
+        let of_broker = vec![
+            Admit,
+            Cancel,
+            Watch,
+            Status,
+            Suspend,
+            Terminate,
+            ListSessions,
+        ];
+        let of_operator = vec![Watch, SetDrain, Status, Suspend, Terminate, OrderClient];
         let rows = [
-            (Role::Broker, vec![Admit, Cancel, Watch, Status]),
-            (Role::Operator, vec![Watch, SetDrain, Status]),
+            (Role::Broker, of_broker),
+            (Role::Operator, of_operator),
             (Role::Agent, vec![]),
         ];
         for (role, allowed) in rows {
-            for rpc in [Admit, Cancel, Watch, SetDrain, Status] {
+            for rpc in ALL {
                 let answer =
                     authorise(&extensions(role), rpc).map(|caller| caller.peer.subject.role);
                 let expected = if allowed.contains(&rpc) {
@@ -119,13 +151,7 @@ mod tests {
 
     #[test]
     fn nobody_without_a_certificate_may_do_anything() {
-        for rpc in [
-            Rpc::Admit,
-            Rpc::Cancel,
-            Rpc::Watch,
-            Rpc::SetDrain,
-            Rpc::Status,
-        ] {
+        for rpc in ALL {
             let denied = authorise(&tonic::Extensions::new(), rpc).unwrap_err();
             assert_eq!(denied, Denied::Unknown);
         }

@@ -35,6 +35,8 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// x2goserver's session database.
     pub session_database: PathBuf,
+    /// The setuid program that acts for users.
+    pub agent_program: PathBuf,
     /// The speed of one core, if the administrator knows better.
     pub capacity_mhz: Option<u32>,
     /// The pace of the gossip.
@@ -158,6 +160,7 @@ impl RawConfig {
         for (key, path) in [
             ("identity", &self.identity),
             ("state_directory", &self.state_directory),
+            ("agent_program", &self.agent_program),
         ] {
             if !path.is_absolute() {
                 problems.add::<()>(key, format!("{:?} is not an absolute path", path.display()));
@@ -199,6 +202,7 @@ impl RawConfig {
             names,
             state_directory: self.state_directory,
             session_database,
+            agent_program: self.agent_program,
             capacity_mhz: self.capacity_mhz,
             gossip,
         })

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pki::Clock;
-use proto::{Generation, Load, NodeId, NodeState, Username};
+use proto::{ClientOrder, Generation, Load, NodeId, NodeState, SessionId, SessionRecord, Username};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ pub use poller::Poller;
 pub use sqlite::{
     DatabaseError, Look, Reading, RowsError, SessionDatabase, Skipped, StoredSession,
 };
-pub use state::{ActiveSession, Change, Delta, Snapshot};
+pub use state::{ActiveSession, Change, Delta, OrderError, Snapshot};
 use state::{Settled, State};
 
 /// The owner of the state; see the module.
@@ -84,6 +84,17 @@ pub enum SetDrainError {
     Gone(#[from] InventoryGone),
 }
 
+/// Why the client of a session can't be told.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderClientError {
+    /// There is no client to tell.
+    #[error(transparent)]
+    NoClient(#[from] OrderError),
+    /// The inventory has ended.
+    #[error(transparent)]
+    Gone(#[from] InventoryGone),
+}
+
 /// What the inventory is told or asked.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -96,6 +107,13 @@ pub(crate) enum Command {
         Option<String>,
         oneshot::Sender<Result<NodeState, DrainError>>,
     ),
+    OrderClient {
+        user: Username,
+        session: SessionId,
+        order: ClientOrder,
+        answer: oneshot::Sender<Result<(), OrderError>>,
+    },
+    Resumable(Username, oneshot::Sender<Vec<SessionRecord>>),
     Subscribe(oneshot::Sender<Subscription>),
     ActiveSessions(oneshot::Sender<Vec<ActiveSession>>),
     Leave(oneshot::Sender<NodeState>),
@@ -191,6 +209,19 @@ impl Inventory {
                 let state = self.publish();
                 reply(answer, kept.map(|()| state));
             }
+            Command::OrderClient {
+                user,
+                session,
+                order,
+                answer,
+            } => {
+                let ordered = self.state.order_client(&user, &session, order, now);
+                self.publish();
+                reply(answer, ordered);
+            }
+            Command::Resumable(user, answer) => {
+                reply(answer, self.state.resumable(&user, self.utc_now()));
+            }
             Command::Subscribe(answer) => {
                 self.publish();
                 let changes = self.changes.subscribe();
@@ -249,7 +280,7 @@ impl InventoryHandle {
     /// # Errors
     /// When the agent is stopping.
     pub async fn admit(&self, request: Request) -> Result<Admission, InventoryGone> {
-        self.freshener.freshen().await;
+        self.look().await;
         self.ask(|answer| Command::Admit(request, answer)).await
     }
 
@@ -270,6 +301,41 @@ impl InventoryHandle {
         Ok(self
             .ask(|answer| Command::SetDrain(drain, answer))
             .await??)
+    }
+
+    /// Has the client of a user's running session told what to do: with the answer to its
+    /// next event, within ten minutes, unless the session changes its state before.
+    ///
+    /// # Errors
+    /// When the session has no client, or the agent is stopping.
+    pub async fn order_client(
+        &self,
+        user: Username,
+        session: SessionId,
+        order: ClientOrder,
+    ) -> Result<(), OrderClientError> {
+        let ordered = self.ask(|answer| Command::OrderClient {
+            user,
+            session,
+            order,
+            answer,
+        });
+        Ok(ordered.await??)
+    }
+
+    /// The user's sessions that can be resumed, the best one first. Looks at the session
+    /// database first.
+    ///
+    /// # Errors
+    /// When the agent is stopping.
+    pub async fn resumable(&self, user: Username) -> Result<Vec<SessionRecord>, InventoryGone> {
+        self.look().await;
+        self.ask(|answer| Command::Resumable(user, answer)).await
+    }
+
+    /// Has the session database looked at now, and returns soon after, at the latest.
+    pub async fn look(&self) {
+        self.freshener.freshen().await;
     }
 
     /// All sessions and reservations, and then each change.

@@ -5,10 +5,10 @@
 //! read and never locked (see [`SessionDatabase`]), and by [`load`]. [`admission`] decides,
 //! as a pure function. [`service`] answers brokers and operators over gRPC, after
 //! [`authorise`] has checked their certificates. [`advertise`] gossips readiness and load.
-//! [`app`] puts the parts together.
+//! [`operations`] suspends and terminates sessions: [`shim_client`] runs the setuid program,
+//! the inventory shows that it has happened. [`app`] puts the parts together.
 //!
-//! Deliberately absent: suspending and terminating sessions, and installing keys; PostgreSQL
-//! session databases; any decision about other servers; any write to x2goserver's files.
+//! Deliberately absent: installing keys; PostgreSQL session databases; any decision about other servers; any write to x2goserver's files.
 //!
 //! [`SessionDatabase`]: inventory::SessionDatabase
 
@@ -21,4 +21,6 @@ pub mod config;
 pub mod host;
 pub mod inventory;
 pub mod load;
+pub mod operations;
 pub mod service;
+pub mod shim_client;

@@ -3,6 +3,7 @@
 //! Each handler does the same four things: check the caller's role, make types of the
 //! request's fields, ask the inventory, turn the answer into a message.
 
+mod operate;
 mod status;
 mod watch;
 
@@ -18,6 +19,7 @@ use tonic::{Request, Response, Status};
 use crate::admission::{self, Refusal, Verdict};
 use crate::authorise::{Rpc, authorise};
 use crate::inventory::InventoryHandle;
+use crate::operations::Operations;
 use status::ServiceError;
 use watch::{Watcher, sessions_to_wire, users_to_wire};
 
@@ -26,18 +28,26 @@ use watch::{Watcher, sessions_to_wire, users_to_wire};
 pub struct AgentService {
     node: NodeId,
     inventory: InventoryHandle,
+    operations: Operations,
     watches: Arc<Semaphore>,
     streams: TaskTracker,
     stop: CancellationToken,
 }
 
 impl AgentService {
-    /// Serves `inventory`, the one of `node`. `stop` ends all streams.
+    /// Serves `inventory`, the one of `node`, and acts by `operations`. `stop` ends all
+    /// streams.
     #[must_use]
-    pub fn new(node: NodeId, inventory: InventoryHandle, stop: CancellationToken) -> Self {
+    pub fn new(
+        node: NodeId,
+        inventory: InventoryHandle,
+        operations: Operations,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             node,
             inventory,
+            operations,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
             streams: TaskTracker::new(),
             stop,
@@ -179,6 +189,34 @@ impl v1::agent_server::Agent for AgentService {
         request: Request<v1::SetDrainRequest>,
     ) -> Result<Response<v1::SetDrainResponse>, Status> {
         Ok(Response::new(self.try_set_drain(request).await?))
+    }
+
+    async fn suspend(
+        &self,
+        request: Request<v1::SuspendRequest>,
+    ) -> Result<Response<v1::SuspendResponse>, Status> {
+        Ok(Response::new(self.try_suspend(request).await?))
+    }
+
+    async fn terminate(
+        &self,
+        request: Request<v1::TerminateRequest>,
+    ) -> Result<Response<v1::TerminateResponse>, Status> {
+        Ok(Response::new(self.try_terminate(request).await?))
+    }
+
+    async fn order_client(
+        &self,
+        request: Request<v1::OrderClientRequest>,
+    ) -> Result<Response<v1::OrderClientResponse>, Status> {
+        Ok(Response::new(self.try_order_client(request).await?))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        Ok(Response::new(self.try_list_sessions(request).await?))
     }
 
     async fn status(

@@ -23,7 +23,9 @@ pub use node::{
 };
 pub use profile::{SessionProfileId, SessionProfileIdError};
 pub use secret::Secret;
-pub use session::{RecordError, Session, SessionId, SessionIdError, SessionRecord, SessionState};
+pub use session::{
+    ClientOrder, RecordError, Session, SessionId, SessionIdError, SessionRecord, SessionState,
+};
 pub use user::{BrokerUser, BrokerUserError, Username, UsernameError};
 
 /// The generated messages and services of the mesh, version 1.

@@ -68,6 +68,15 @@ impl SessionState {
     }
 }
 
+/// What an operator wants the X2Go client of a session to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientOrder {
+    /// Suspend it.
+    Suspend,
+    /// End it.
+    Terminate,
+}
+
 /// A session as everybody in the mesh may know it: no secrets, nothing to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -79,6 +88,8 @@ pub struct Session {
     pub state: SessionState,
     /// Its server has not yet written pid, cookie and ports: it can't be resumed yet.
     pub starting: bool,
+    /// What its client is to do, if an operator asked for it.
+    pub client_order: Option<ClientOrder>,
 }
 
 const MAX_ID_BYTES: usize = 500;

@@ -30,6 +30,8 @@ pub struct RawConfig {
     /// The SQLite session database. Default: `x2go_sessions` in the home of `x2gouser`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_database: Option<PathBuf>,
+    /// The setuid program that suspends and terminates sessions as their users.
+    pub agent_program: PathBuf,
     /// The speed of one core in MHz, if what the processor says is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_mhz: Option<u32>,
@@ -48,6 +50,7 @@ impl Default for RawConfig {
             names: Vec::new(),
             state_directory: PathBuf::from("/var/lib/x2gobroker-agent"),
             session_database: None,
+            agent_program: PathBuf::from("/usr/lib/x2go/x2gobroker-agent"),
             capacity_mhz: None,
             gossip: "lan".to_owned(),
         }

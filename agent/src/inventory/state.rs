@@ -8,8 +8,8 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use proto::{
-    Counts, Generation, Load, NodeId, NodeState, Readiness, Session, SessionId, SessionState,
-    Username, Version,
+    ClientOrder, Counts, Generation, Load, NodeId, NodeState, Readiness, Session, SessionId,
+    SessionRecord, SessionState, Username, Version,
 };
 
 use super::sqlite::{Reading, StoredSession};
@@ -44,6 +44,27 @@ struct Held {
     active_since: Option<Instant>,
     /// How long it ran before that.
     active_before: Duration,
+    /// What its client is to do, and until when it is told.
+    client_order: Option<(ClientOrder, Instant)>,
+}
+
+/// Why the client of a session can't be told what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// There is none of this user.
+    #[error("{user} has no session {session} here")]
+    NoSuchSession {
+        /// Whose it should be.
+        user: Username,
+        /// Which one.
+        session: SessionId,
+    },
+    /// Nobody is connected.
+    #[error("the session {session} is suspended, so it has no client")]
+    Suspended {
+        /// Which one.
+        session: SessionId,
+    },
 }
 
 /// What has changed in one step.
@@ -129,21 +150,20 @@ impl State {
         let is_first = !mem::replace(&mut self.was_read, true);
         self.trouble = None;
         self.utc_offset = reading.utc_offset;
-        let mut before = mem::take(&mut self.sessions);
+        let mut known = mem::take(&mut self.sessions);
         for stored in reading.sessions {
             let id = stored.session.id.clone();
-            let old = before.remove(&id);
-            if old
-                .as_ref()
-                .is_none_or(|old| old.stored.session != stored.session)
-            {
-                self.delta.upserted.push(stored.session.clone());
-            }
+            let old = known.remove(&id);
+            let before = old.as_ref().map(Held::session);
             let held = match old {
                 Some(old) => old.succeeded_by(stored, now),
                 None if is_first => Held::found(stored, local_now, now),
                 None => Held::started(stored, now),
             };
+            let session = held.session();
+            if before.is_none_or(|before| before != session) {
+                self.delta.upserted.push(session);
+            }
             if self
                 .reservations
                 .remove(&held.stored.session.user)
@@ -153,7 +173,7 @@ impl State {
             }
             self.sessions.insert(id, held);
         }
-        self.delta.removed.extend(before.into_keys());
+        self.delta.removed.extend(known.into_keys());
     }
 
     /// Notes that the session database can't be read. What was read last is kept.
@@ -213,6 +233,41 @@ impl State {
         }
     }
 
+    /// The user's sessions that can be resumed, the best one first.
+    pub(super) fn resumable(&self, user: &Username, utc_now: i64) -> Vec<SessionRecord> {
+        let local_now = utc_now.saturating_add(self.utc_offset);
+        let stored = self.sessions.values().map(|held| &held.stored);
+        let theirs = stored.filter(|stored| stored.session.user == *user);
+        admission::best_first(
+            theirs
+                .filter_map(|stored| stored.record_at(local_now))
+                .collect(),
+        )
+    }
+
+    /// Notes what the client of a session is to do.
+    pub(super) fn order_client(
+        &mut self,
+        user: &Username,
+        session: &SessionId,
+        order: ClientOrder,
+        now: Instant,
+    ) -> Result<(), OrderError> {
+        let held = self.sessions.get_mut(session);
+        let theirs = held.filter(|held| held.stored.session.user == *user);
+        let held = theirs.ok_or_else(|| OrderError::NoSuchSession {
+            user: user.clone(),
+            session: session.clone(),
+        })?;
+        if held.stored.session.state == SessionState::Suspended {
+            let session = session.clone();
+            return Err(OrderError::Suspended { session });
+        }
+        held.client_order = Some((order, now + CLIENT_ORDER_LIFE));
+        self.delta.upserted.push(held.session());
+        Ok(())
+    }
+
     /// Ends what has come to its end, and says what has changed since the last time.
     pub(super) fn settle(&mut self, now: Instant) -> Option<Settled> {
         self.expire(now);
@@ -238,8 +293,10 @@ impl State {
 
     /// When something ends by itself next.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        let young = self.sessions.values().filter_map(|held| held.young_until);
-        young.chain(self.reservations.values().copied()).min()
+        let held = self.sessions.values();
+        let ends = held.flat_map(|held| [held.young_until, held.client_order.map(|(_, end)| end)]);
+        let ends = ends.flatten();
+        ends.chain(self.reservations.values().copied()).min()
     }
 
     pub(super) fn node_state(&self, now: Instant) -> NodeState {
@@ -256,11 +313,7 @@ impl State {
         Snapshot {
             version: self.version,
             counts: self.counts(now),
-            sessions: self
-                .sessions
-                .values()
-                .map(|held| held.stored.session.clone())
-                .collect(),
+            sessions: self.sessions.values().map(Held::session).collect(),
             reserved: self.reservations.keys().cloned().collect(),
         }
     }
@@ -322,11 +375,22 @@ impl State {
         });
         for held in self.sessions.values_mut() {
             held.young_until = held.young_until.filter(|until| *until > now);
+            if held.client_order.take_if(|(_, end)| *end <= now).is_some() {
+                delta.upserted.push(held.session());
+            }
         }
     }
 }
 
 impl Held {
+    /// What others may know of it.
+    fn session(&self) -> Session {
+        Session {
+            client_order: self.client_order.map(|(order, _)| order),
+            ..self.stored.session.clone()
+        }
+    }
+
     /// A session that was not there at the last reading.
     fn started(stored: StoredSession, now: Instant) -> Self {
         let runs = stored.session.state == SessionState::Running;
@@ -335,6 +399,7 @@ impl Held {
             young_until: runs.then(|| now + YOUNG),
             active_since: runs.then_some(now),
             active_before: Duration::ZERO,
+            client_order: None,
         }
     }
 
@@ -359,6 +424,10 @@ impl Held {
 
     /// The same session as it is now.
     fn succeeded_by(mut self, stored: StoredSession, now: Instant) -> Self {
+        if self.stored.session.state != stored.session.state {
+            // Either it was done, or whoever asked for it meant another moment.
+            self.client_order = None;
+        }
         match (self.stored.session.state, stored.session.state) {
             (SessionState::Suspended, SessionState::Running) => {
                 self.young_until = Some(now + YOUNG);
@@ -385,6 +454,8 @@ fn saturate(count: usize) -> u32 {
 const NOT_YET_READ: &str = "session database was not read yet";
 /// A client that has not started its session by then has given up.
 const RESERVATION_LIFE: Duration = Duration::from_secs(60);
+/// A client that tells nothing for so long does not listen.
+const CLIENT_ORDER_LIFE: Duration = Duration::from_secs(600);
 /// How long a session start still weighs on the server.
 const YOUNG: Duration = Duration::from_secs(30);
 /// A time stamp from long ago is a wrong one; ten years still count exactly.

@@ -98,6 +98,7 @@ fn running(name: &str) -> StoredSession {
         user: Username::parse(name).unwrap(),
         state: SessionState::Running,
         starting: true,
+        client_order: None,
     };
     StoredSession {
         session,

@@ -1,10 +1,12 @@
 //! Which gRPC status does each failure become? The one place that says so.
 
-use proto::{NodeIdError, UsernameError};
+use proto::{NodeId, NodeIdError, SessionIdError, UsernameError};
 use tonic::{Code, Status};
 
 use crate::authorise::Denied;
-use crate::inventory::{InventoryGone, SetDrainError};
+use crate::inventory::{InventoryGone, OrderClientError, OrderError, SetDrainError};
+use crate::operations::OperationError;
+use crate::shim_client::ShimError;
 
 /// Why a request was not served.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,16 @@ pub(super) enum ServiceError {
     User(#[from] UsernameError),
     #[error("the node can't be right: {0}")]
     Node(#[from] NodeIdError),
+    #[error("the session can't be right: {0}")]
+    Session(#[from] SessionIdError),
+    #[error("this is {here}, and not the node that was meant")]
+    WrongNode { here: NodeId },
+    #[error("the client is to do nothing that is known here")]
+    NoOrder,
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    #[error(transparent)]
+    Order(#[from] OrderClientError),
     #[error("too many watch this agent already")]
     TooManyWatches,
     #[error(transparent)]
@@ -44,11 +56,40 @@ impl From<ServiceError> for Status {
         let code = match &error {
             ServiceError::Denied(Denied::Unknown) => Code::Unauthenticated,
             ServiceError::Denied(Denied::Role { .. }) => Code::PermissionDenied,
-            ServiceError::User(_) | ServiceError::Node(_) => Code::InvalidArgument,
+            ServiceError::User(_)
+            | ServiceError::Node(_)
+            | ServiceError::Session(_)
+            | ServiceError::NoOrder => Code::InvalidArgument,
+            ServiceError::WrongNode { .. } => Code::FailedPrecondition,
+            ServiceError::Operation(error) => of_operation(error),
+            ServiceError::Order(error) => of_order(error),
             ServiceError::TooManyWatches => Code::ResourceExhausted,
             ServiceError::Stopping(_) => Code::Unavailable,
             ServiceError::DrainNotKept => Code::Internal,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+fn of_operation(error: &OperationError) -> Code {
+    match error {
+        OperationError::NoSuchSession { .. } => Code::NotFound,
+        OperationError::Starting { .. } | OperationError::Ended { .. } => Code::FailedPrecondition,
+        OperationError::NotSeen { .. } => Code::DeadlineExceeded,
+        OperationError::Stopping(_) => Code::Unavailable,
+        OperationError::NotDone(error) => match error {
+            ShimError::Busy | ShimError::UnderWay => Code::ResourceExhausted,
+            ShimError::Slow { .. } => Code::DeadlineExceeded,
+            ShimError::Start { .. } | ShimError::Failed { .. } => Code::Internal,
+            ShimError::Stopping => Code::Unavailable,
+        },
+    }
+}
+
+fn of_order(error: &OrderClientError) -> Code {
+    match error {
+        OrderClientError::NoClient(OrderError::NoSuchSession { .. }) => Code::NotFound,
+        OrderClientError::NoClient(OrderError::Suspended { .. }) => Code::FailedPrecondition,
+        OrderClientError::Gone(_) => Code::Unavailable,
     }
 }

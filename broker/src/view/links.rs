@@ -177,6 +177,7 @@ mod tests {
             user: "alice".to_owned(),
             state: v1::SessionState::Running.into(),
             starting: false,
+            client_order: 0,
         };
         let odd = [
             v1::Session {

@@ -146,6 +146,7 @@ mod tests {
             user: Username::parse(user).unwrap(),
             state,
             starting: false,
+            client_order: None,
         }
     }
 

@@ -71,6 +71,7 @@ impl SessionRecord {
             user: self.user.clone(),
             state: self.state,
             starting: false,
+            client_order: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sessions and their records as messages of the mesh.
 
-use super::{Session, SessionId, SessionRecord, SessionState};
+use super::{ClientOrder, Session, SessionId, SessionRecord, SessionState};
 use crate::node::WireError;
 use crate::{Secret, Username, v1};
 
@@ -21,6 +21,31 @@ fn state_from(wire: i32, message: &'static str) -> Result<SessionState, WireErro
     }
 }
 
+impl ClientOrder {
+    /// Reads the message's word; none stands for no order.
+    #[must_use]
+    pub fn from_wire(wire: v1::ClientOrder) -> Option<Self> {
+        match wire {
+            v1::ClientOrder::None => None,
+            v1::ClientOrder::Suspend => Some(Self::Suspend),
+            v1::ClientOrder::Terminate => Some(Self::Terminate),
+        }
+    }
+}
+
+fn order_to_wire(order: Option<ClientOrder>) -> v1::ClientOrder {
+    order.map_or(v1::ClientOrder::None, Into::into)
+}
+
+impl From<ClientOrder> for v1::ClientOrder {
+    fn from(order: ClientOrder) -> Self {
+        match order {
+            ClientOrder::Suspend => Self::Suspend,
+            ClientOrder::Terminate => Self::Terminate,
+        }
+    }
+}
+
 impl From<Session> for v1::Session {
     fn from(session: Session) -> Self {
         Self {
@@ -28,6 +53,7 @@ impl From<Session> for v1::Session {
             user: session.user.as_str().to_owned(),
             state: v1::SessionState::from(session.state).into(),
             starting: session.starting,
+            client_order: order_to_wire(session.client_order).into(),
         }
     }
 }
@@ -41,6 +67,10 @@ impl TryFrom<v1::Session> for Session {
             user: Username::parse(&wire.user).or(Err(WireError::new("Session", "user")))?,
             state: state_from(wire.state, "Session")?,
             starting: wire.starting,
+            // A word of a later version is nothing that this one could do.
+            client_order: v1::ClientOrder::try_from(wire.client_order)
+                .ok()
+                .and_then(ClientOrder::from_wire),
         })
     }
 }

@@ -199,11 +199,13 @@ impl Columns {
             user,
             state,
             starting: false,
+            client_order: None,
         };
         let record = self.record(row, &session, server)?;
         Ok(StoredSession {
             session: Session {
                 starting: record.is_none(),
+                client_order: None,
                 ..session
             },
             record,

@@ -24,6 +24,7 @@ fn stored(name: &str, state: SessionState, age: i64) -> StoredSession {
         user: user(name),
         state,
         starting: false,
+        client_order: None,
     };
     let record = SessionRecord {
         id: session.id.clone(),

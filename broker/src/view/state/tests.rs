@@ -30,6 +30,7 @@ fn session(user_name: &str, id: &str) -> Session {
         user: user(user_name),
         state: SessionState::Running,
         starting: false,
+        client_order: None,
     }
 }
 

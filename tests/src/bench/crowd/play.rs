@@ -168,6 +168,41 @@ impl Agent for Player {
         Err(Status::unimplemented("nobody drains the crowd"))
     }
 
+    async fn suspend(
+        &self,
+        _request: Request<v1::SuspendRequest>,
+    ) -> Result<Response<v1::SuspendResponse>, Status> {
+        Err(Status::unimplemented(
+            "the crowd's sessions stay as they are",
+        ))
+    }
+
+    async fn terminate(
+        &self,
+        _request: Request<v1::TerminateRequest>,
+    ) -> Result<Response<v1::TerminateResponse>, Status> {
+        Err(Status::unimplemented(
+            "the crowd's sessions stay as they are",
+        ))
+    }
+
+    async fn order_client(
+        &self,
+        _request: Request<v1::OrderClientRequest>,
+    ) -> Result<Response<v1::OrderClientResponse>, Status> {
+        Err(Status::unimplemented("the crowd has no clients"))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        Ok(Response::new(v1::ListSessionsResponse {
+            state: Some(self.server.state(self.rumour.tick()).into()),
+            sessions: self.records_of(&request.get_ref().user),
+        }))
+    }
+
     async fn status(
         &self,
         _request: Request<v1::StatusRequest>,

@@ -93,6 +93,7 @@ fn session(number: usize, of_server: usize) -> anyhow::Result<Session> {
         user: Username::parse(&user)?,
         state,
         starting: false,
+        client_order: None,
     })
 }
 

@@ -1,0 +1,265 @@
+//! How does the agent have something done as a user?
+//!
+//! It runs the setuid program `x2gobroker-agent USER TASK SESSION`, which does this one
+//! thing and ends. No shell is there to read the operands, the environment holds nothing
+//! but `PATH`, and what the program prints is capped. That it ended well proves nothing:
+//! whoever asked watches the session database.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use proto::{SessionId, Username};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::task::TaskTracker;
+
+/// Runs the setuid program, a bounded number of times at once. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ShimClient {
+    program: Arc<Path>,
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    under_way: Arc<Mutex<HashSet<Job>>>,
+    runs: TaskTracker,
+}
+
+/// What is done to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// `suspendsession`.
+    Suspend,
+    /// `terminatesession`.
+    Terminate,
+}
+
+/// One run of the program.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Job {
+    act: Act,
+    user: Username,
+    session: SessionId,
+}
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ShimError {
+    /// The same is being done already.
+    #[error("this is being done already")]
+    UnderWay,
+    /// Too many wait already.
+    #[error("too many sessions are being suspended or terminated here; try again")]
+    Busy,
+    /// The program can't be started.
+    #[error("{} can't be started", program.display())]
+    Start {
+        /// Which one.
+        program: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The program failed.
+    #[error("{} ended with {status}: {text:?}", program.display())]
+    Failed {
+        /// Which one.
+        program: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+        /// The beginning of what it complained of.
+        text: String,
+    },
+    /// The program does not end.
+    #[error("{} did not end within {RUN_LIMIT:?}", program.display())]
+    Slow {
+        /// Which one.
+        program: PathBuf,
+    },
+    /// The agent is stopping.
+    #[error("the agent is stopping")]
+    Stopping,
+}
+
+impl ShimClient {
+    /// Will run `program`.
+    #[must_use]
+    pub fn new(program: &Path) -> Self {
+        Self {
+            program: program.into(),
+            running: Arc::new(Semaphore::new(MAX_RUNNING)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            under_way: Arc::default(),
+            runs: TaskTracker::new(),
+        }
+    }
+
+    /// Has `act` done to a session of `user`. Once begun it is brought to its end, also
+    /// when nobody waits for it any more.
+    ///
+    /// # Errors
+    /// When it can't be begun, or the program fails or does not end.
+    pub async fn run(
+        &self,
+        act: Act,
+        user: &Username,
+        session: &SessionId,
+    ) -> Result<(), ShimError> {
+        let job = Job {
+            act,
+            user: user.clone(),
+            session: session.clone(),
+        };
+        let claim = Claim::of(&self.under_way, job).ok_or(ShimError::UnderWay)?;
+        let queued = Arc::clone(&self.waiting).try_acquire_owned();
+        let queued = queued.map_err(|_full| ShimError::Busy)?;
+        let turn = Arc::clone(&self.running).acquire_owned();
+        let turn = tokio::time::timeout(QUEUE_LIMIT, turn).await;
+        let turn = turn.map_err(|_elapsed| ShimError::Busy)?;
+        let turn = turn.map_err(|_closed| ShimError::Stopping)?;
+        drop(queued);
+        let (done, ended) = oneshot::channel();
+        let program = Arc::clone(&self.program);
+        self.runs.spawn(async move {
+            run_to_end(&program, &claim.job, done).await;
+            // Also a run that nobody waits for keeps its place until it has ended.
+            drop((claim, turn));
+        });
+        ended.await.unwrap_or(Err(ShimError::Stopping))
+    }
+}
+
+/// A job that nobody else does at the same time.
+#[derive(Debug)]
+struct Claim {
+    job: Job,
+    under_way: Arc<Mutex<HashSet<Job>>>,
+}
+
+impl Claim {
+    fn of(under_way: &Arc<Mutex<HashSet<Job>>>, job: Job) -> Option<Self> {
+        let mut jobs = under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.insert(job.clone()).then(|| Self {
+            job,
+            under_way: Arc::clone(under_way),
+        })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let jobs = self.under_way.lock();
+        jobs.unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.job);
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Suspend => "suspendsession",
+            Self::Terminate => "terminatesession",
+        })
+    }
+}
+
+/// Runs the program. Says so when it has ended, or takes too long; returns when it has
+/// ended.
+async fn run_to_end(program: &Path, job: &Job, done: oneshot::Sender<Result<(), ShimError>>) {
+    let mut child = match start(program, job) {
+        Ok(child) => child,
+        Err(source) => {
+            let program = program.to_owned();
+            let _given_up = done.send(Err(ShimError::Start { program, source }));
+            return;
+        }
+    };
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let reading = async { tokio::join!(read_some(out), read_some(err)) };
+    let mut reading = std::pin::pin!(reading);
+    let ended = async {
+        let status = tokio::select! {
+            status = child.wait() => status,
+            // More than the cap, or closed early: the end is waited for all the same.
+            printed = &mut reading => return (child.wait().await, Some(printed)),
+        };
+        // Something that it started may hold its output open for long.
+        let printed = tokio::time::timeout(LAST_WORDS, &mut reading).await.ok();
+        (status, printed)
+    };
+    let result = match tokio::time::timeout(RUN_LIMIT, ended).await {
+        Err(_elapsed) => {
+            let program = program.to_owned();
+            let _given_up = done.send(Err(ShimError::Slow { program }));
+            // As the user it has become it may not be killed by us.
+            let _not_ours = child.start_kill();
+            let _status = child.wait().await;
+            return;
+        }
+        Ok((Err(source), _)) => Err(ShimError::Start {
+            program: program.to_owned(),
+            source,
+        }),
+        Ok((Ok(status), _)) if status.success() => Ok(()),
+        Ok((Ok(status), printed)) => Err(ShimError::Failed {
+            program: program.to_owned(),
+            status,
+            text: printed.map(|(_, err)| first_line(&err)).unwrap_or_default(),
+        }),
+    };
+    let _given_up = done.send(result);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is the one of the agent that starts a program"
+)]
+fn start(program: &Path, job: &Job) -> io::Result<Child> {
+    let Job { act, user, session } = job;
+    Command::new(program)
+        .args([user.as_str(), &act.to_string(), session.as_str()])
+        .env_clear()
+        .env("PATH", PATH)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+async fn read_some(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut text = Vec::new();
+    if let Some(from) = from {
+        // What came before an error is all there is.
+        let _broke = from.take(MAX_OUTPUT).read_to_end(&mut text).await;
+    }
+    text
+}
+
+/// What fits into a line of the log.
+fn first_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().next().unwrap_or_default();
+    let printable = line.chars().filter(|c| !c.is_control());
+    printable.take(MAX_WORDS).collect()
+}
+
+/// Where x2goserver's programs, and those that they call, are.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Each run is a dozen of short processes; the server is there for its users.
+const MAX_RUNNING: usize = 4;
+/// A wave of take-overs after a network outage; who comes later is told so at once.
+const MAX_WAITING: usize = 64;
+/// Longer than this nobody waits for a turn.
+const QUEUE_LIMIT: Duration = Duration::from_secs(5);
+/// x2gosuspend-session ends within two seconds on a busy server.
+const RUN_LIMIT: Duration = Duration::from_secs(8);
+/// For what is still in the pipes.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+/// The program prints a line.
+const MAX_OUTPUT: u64 = 4096;
+/// Characters of a complaint that are passed on.
+const MAX_WORDS: usize = 200;
