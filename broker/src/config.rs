@@ -8,6 +8,7 @@
 mod address;
 mod auth;
 mod brokers;
+mod client_events;
 mod http;
 mod keys;
 pub mod load;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use address::HostAndPort;
 pub use auth::{AuthConfig, AuthIdConfig, BackendAuth, HttpsGetConfig, Mechanism};
 pub use brokers::NamedBroker;
+pub use client_events::{ClientConfig, ClientEvents};
 pub use http::{HttpConfig, HttpsConfig, UnixSocketConfig};
 pub use mesh::{GossipTiming, MeshConfig};
 
@@ -62,6 +64,8 @@ pub struct Config {
     pub frontends: FrontendConfig,
     /// Where the session profiles are.
     pub inifile: InifileConfig,
+    /// What clients are told beyond the original.
+    pub clients: ClientConfig,
     /// Bounds of the front ends.
     pub limits: LimitsConfig,
     /// Further brokers in this daemon.
@@ -130,6 +134,7 @@ impl Config {
         let socket = socket.map_or(AUTHSERVICE_SOCKET, |setting| setting.value);
         let frontends = FrontendConfig::build(raw);
         let inifile = InifileConfig::build(raw);
+        let clients = ClientConfig::build(raw);
         let limits = LimitsConfig::build(raw);
         Some(Self {
             mesh: mesh?,
@@ -138,6 +143,7 @@ impl Config {
             authservice_socket: socket.into(),
             frontends,
             inifile,
+            clients,
             limits,
             brokers: brokers::named(raw),
         })

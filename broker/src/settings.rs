@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::config::{AuthConfig, Config, FrontendConfig, InifileConfig};
+use crate::config::{AuthConfig, ClientConfig, Config, FrontendConfig, InifileConfig};
 use crate::profiles::SessionProfiles;
 use crate::task::list_sessions::HostsShown;
 
@@ -32,6 +32,8 @@ pub struct Backend {
     pub auth: Arc<AuthConfig>,
     /// Which hosts of a profile clients are shown.
     pub hosts_shown: HostsShown,
+    /// What clients are told beyond the original.
+    pub clients: ClientConfig,
     /// The session profiles.
     pub profiles: Arc<SessionProfiles>,
 }
@@ -48,6 +50,7 @@ impl Settings {
         let inifile = Backend {
             auth: Arc::new(config.auth.inifile.clone()),
             hosts_shown,
+            clients: config.clients,
             profiles,
         };
         Self {

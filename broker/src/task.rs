@@ -8,11 +8,12 @@ pub mod select_session;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use proto::Secret;
+use proto::{ClientOrder, Secret, SessionId};
 use tracing::{debug, warn};
 
 use crate::acl::{Asker, ClientNames, Groups};
 use crate::auth::{Authenticated, Authenticator, Denied, Granted};
+use crate::config::ClientEvents;
 use crate::profiles::SessionProfile;
 use crate::settings::{Backend, Settings, SettingsWatch};
 use list_sessions::{Listed, list_sessions};
@@ -43,10 +44,17 @@ pub struct Reply<'a> {
 pub enum Answer<'a> {
     /// Nothing but that the credentials are good.
     Granted,
+    /// The client is to do this with its session.
+    Order(ClientOrder, SessionId),
     /// The broker is there.
     TestConnection,
     /// The profiles, sorted by ID.
-    Profiles(Vec<Listed<'a>>),
+    Profiles {
+        /// They.
+        profiles: Vec<Listed<'a>>,
+        /// How the client is to tell what happens to its sessions, if it is.
+        events: Option<ClientEvents>,
+    },
     /// Where to go.
     Selected(Selected),
     /// The profile does not exist or is not for this user.
@@ -110,7 +118,11 @@ impl Broker {
         let profiles = backend.profiles.iter();
         let usable = profiles.filter(|profile| may_use(profile, who));
         let view = self.placing.feed.view();
-        Answer::Profiles(list_sessions(usable, &view, who.user()))
+        let counted = backend.clients.session_counts;
+        Answer::Profiles {
+            profiles: list_sessions(usable, &view, who.user(), counted),
+            events: backend.clients.events,
+        }
     }
 
     async fn select<'a>(&self, backend: &'a Backend, who: &Authenticated, sid: &str) -> Answer<'a> {

@@ -58,6 +58,10 @@ const USED: &[(&str, &[&str])] = &[
             "enable-plain-output",
             "default-auth-mech",
             "default-agent-query-mode",
+            "client-events",
+            "client-live-event",
+            "session-counts",
+            "offer-all-sessions",
         ],
     ),
     (

@@ -3,11 +3,12 @@
 //! Lines end with LF alone, since X2Go Client finds nothing behind CR LF. An answer to
 //! `selectsession` always has a `SERVER:` line with a port: without it the client ends.
 
-use proto::{SessionRecord, Username};
+use proto::{ClientOrder, SessionId, SessionRecord, Username};
 
+use crate::config::ClientEvents;
 use crate::names::ServerAddress;
 use crate::profiles::Gap;
-use crate::task::list_sessions::{HostsShown, Listed, ListedSession};
+use crate::task::list_sessions::{HostsShown, Listed, ListedSession, SessionCounts};
 use crate::task::{Answer, Reply};
 
 /// The whole answer to a request that was let in.
@@ -17,10 +18,15 @@ pub fn answer(reply: &Reply<'_>, shown: HostsShown) -> String {
     match &reply.answer {
         Answer::Granted => granted(authid),
         Answer::TestConnection => TEST_CONNECTION.to_owned(),
-        Answer::Profiles(profiles) => list_sessions(authid, reply.who.user(), shown, profiles),
-        Answer::Selected(selected) => {
-            select_session(authid, &selected.server, selected.resume.first())
+        Answer::Order(order, session) => client_order(authid, *order, session),
+        Answer::Profiles { profiles, events } => {
+            let mut answer = list_sessions(authid, reply.who.user(), shown, profiles);
+            if let Some(events) = events {
+                write_client_config(&mut answer, *events);
+            }
+            answer
         }
+        Answer::Selected(selected) => select_session(authid, &selected.server, &selected.resume),
         Answer::NoSuchProfile => no_such_profile(authid),
         Answer::NoServer { sshport } => no_server(authid, *sshport),
     }
@@ -71,19 +77,36 @@ pub fn list_sessions(
     answer
 }
 
-/// The answer to `selectsession` with a server, and the record of the session to resume.
-/// The record names the address that is handed out: X2Go Client resumes there.
+/// The answer to a `clientevent` when the client is to do something. X2Go Client 4.1.2
+/// does it as soon as it reads the line.
+#[must_use]
+pub fn client_order(authid: Option<&str>, order: ClientOrder, session: &SessionId) -> String {
+    let mut answer = granted(authid);
+    let word = match order {
+        ClientOrder::Suspend => "SUSPEND ",
+        ClientOrder::Terminate => "TERMINATE ",
+    };
+    write_line(&mut answer, word, session);
+    answer
+}
+
+/// The answer to `selectsession` with a server, and the records of the sessions to resume,
+/// the best one first. Each record names the address that is handed out for its server:
+/// X2Go Client resumes there, at the port of `server`.
 #[must_use]
 pub fn select_session(
     authid: Option<&str>,
     server: &ServerAddress,
-    resume: Option<&SessionRecord>,
+    resume: &[SessionRecord],
 ) -> String {
     let mut answer = String::with_capacity(HEAD_BYTES + SELECT_BYTES);
     write_head(&mut answer, authid);
     write_line(&mut answer, "SERVER:", server);
-    if let Some(record) = resume {
-        write_line(&mut answer, "SESSION_INFO:", &record.line_for(&server.host));
+    // One label for all: X2Go Client takes the lines behind it for further sessions.
+    let mut label = "SESSION_INFO:";
+    for record in resume {
+        write_line(&mut answer, label, &record.line_for(&record.server));
+        label = "";
     }
     answer
 }
@@ -96,7 +119,7 @@ pub fn no_such_profile(authid: Option<&str>) -> String {
         host: NO_SUCH_PROFILE.to_owned(),
         port: crate::profiles::DEFAULT_SSH_PORT,
     };
-    select_session(authid, &server, None)
+    select_session(authid, &server, &[])
 }
 
 /// The answer to `selectsession` when no server takes the user.
@@ -106,7 +129,7 @@ pub fn no_server(authid: Option<&str>, sshport: u16) -> String {
         host: NO_SERVER.to_owned(),
         port: sshport,
     };
-    select_session(authid, &server, None)
+    select_session(authid, &server, &[])
 }
 
 /// The body of an error answer; its content type is [`ERROR_CONTENT_TYPE`].
@@ -128,6 +151,10 @@ fn write_profile(answer: &mut String, listed: &Listed<'_>, user: &str, shown: Ho
             Gap::Host => hosts(listed, shown),
         });
     });
+    if let Some(SessionCounts { running, suspended }) = listed.counts {
+        write_line(answer, "running=", &running);
+        write_line(answer, "suspended=", &suspended);
+    }
     if let Some(session) = &listed.session {
         answer.push_str("status=");
         answer.push(session.state.letter());
@@ -145,6 +172,13 @@ fn hosts<'a>(listed: &'a Listed<'_>, shown: HostsShown) -> &'a str {
         (HostsShown::One, Some(ListedSession { server, .. })) => server.as_str(),
         (HostsShown::One, None) => first(),
     }
+}
+
+/// Follows the list at once.
+fn write_client_config(answer: &mut String, events: ClientEvents) {
+    answer.push_str("START_CLIENT_CONFIG\nevents=true\n");
+    write_line(answer, "liveevent=", &events.live.as_secs());
+    answer.push_str("END_CLIENT_CONFIG\n");
 }
 
 fn write_head(answer: &mut String, authid: Option<&str>) {

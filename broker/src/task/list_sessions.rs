@@ -13,6 +13,17 @@ pub struct Listed<'a> {
     pub profile: &'a SessionProfile,
     /// The user's session on one of its hosts: a suspended one before a running one.
     pub session: Option<ListedSession>,
+    /// How many sessions the user has there; only when that is configured.
+    pub counts: Option<SessionCounts>,
+}
+
+/// How many sessions a user has on the hosts of a profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionCounts {
+    /// Running ones.
+    pub running: u32,
+    /// Suspended ones.
+    pub suspended: u32,
 }
 
 /// The session that a profile shows.
@@ -40,36 +51,64 @@ pub fn list_sessions<'a>(
     profiles: impl Iterator<Item = &'a SessionProfile>,
     view: &FarmView,
     user: Option<&Username>,
+    counted: bool,
 ) -> Vec<Listed<'a>> {
     let sessions = user.map_or(&[][..], |user| &view.of_user(user).sessions);
     profiles
-        .map(|profile| Listed {
-            profile,
-            session: session_on(profile, view, sessions),
+        .map(|profile| {
+            let on_hosts = sessions_on(profile, view, sessions);
+            Listed {
+                profile,
+                session: best_of(&on_hosts),
+                counts: counted.then(|| count(&on_hosts)),
+            }
         })
         .collect()
 }
 
-fn session_on(
+/// The sessions on the hosts of a profile, in the order of its hosts, each once.
+fn sessions_on<'a>(
     profile: &SessionProfile,
     view: &FarmView,
-    sessions: &[PlacedSession],
-) -> Option<ListedSession> {
+    sessions: &'a [PlacedSession],
+) -> Vec<&'a PlacedSession> {
     if sessions.is_empty() || profile.is_shadow() {
-        return None;
+        return Vec::new();
     }
-    let on_hosts = profile.hosts.iter().filter_map(|host| {
-        let node = view.hosts().resolve(host)?;
-        sessions
-            .iter()
-            .filter(|placed| placed.node == *node)
-            .min_by_key(|placed| suspended_first(placed.session.state))
-    });
-    let best = on_hosts.min_by_key(|placed| suspended_first(placed.session.state))?;
+    let mut on_hosts: Vec<&PlacedSession> = Vec::new();
+    for node in profile
+        .hosts
+        .iter()
+        .filter_map(|host| view.hosts().resolve(host))
+    {
+        for placed in sessions.iter().filter(|placed| placed.node == *node) {
+            // Two hosts of a profile may be two names of one server.
+            if !on_hosts.iter().any(|known| std::ptr::eq(*known, placed)) {
+                on_hosts.push(placed);
+            }
+        }
+    }
+    on_hosts
+}
+
+fn best_of(on_hosts: &[&PlacedSession]) -> Option<ListedSession> {
+    let by_state = |placed: &&&PlacedSession| suspended_first(placed.session.state);
+    let best = on_hosts.iter().min_by_key(by_state)?;
     Some(ListedSession {
         state: best.session.state,
         server: best.node.clone(),
     })
+}
+
+fn count(on_hosts: &[&PlacedSession]) -> SessionCounts {
+    let mut counts = SessionCounts::default();
+    for placed in on_hosts {
+        match placed.session.state {
+            SessionState::Running => counts.running += 1,
+            SessionState::Suspended => counts.suspended += 1,
+        }
+    }
+    counts
 }
 
 fn suspended_first(state: SessionState) -> u8 {

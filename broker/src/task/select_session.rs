@@ -37,7 +37,9 @@ pub struct Placing {
 pub struct Selected {
     /// The address to hand out.
     pub server: ServerAddress,
-    /// The sessions to resume there, the best one first; empty for a new session.
+    /// The sessions to resume, the best one first; empty for a new session. The server of
+    /// each is the address that clients are given for it. More than one only when all are
+    /// to be offered.
     pub resume: Vec<SessionRecord>,
 }
 
@@ -258,6 +260,12 @@ impl<'a> Login<'a> {
             Verdict::Resume(records) => records,
         };
         let server = address_for_client(host, self.profile.sshport);
+        let mut resume = resume;
+        resume.truncate(1);
+        for record in &mut resume {
+            // X2Go Client resumes there.
+            record.server.clone_from(&server.host);
+        }
         Answer::Taken(Selected { server, resume })
     }
 

@@ -23,6 +23,7 @@ fn listed_for_alice(case: &str, shown: HostsShown, sessions: Sessions<'_>) -> St
         .iter()
         .map(|profile| Listed {
             profile,
+            counts: None,
             session: sessions
                 .iter()
                 .find(|(id, _, _)| *id == profile.id.as_str())
@@ -79,6 +80,7 @@ fn without_credentials_the_user_may_be_missing() {
         .map(|profile| Listed {
             profile,
             session: None,
+            counts: None,
         })
         .collect();
     let ours = list_sessions(None, None, HostsShown::All, &listed);
@@ -134,7 +136,7 @@ fn servers_are_given_as_the_original_gives_them() {
         let host = profile.hosts.iter().find(|h| h.name == host).unwrap();
         let recorded = golden::body(case, file);
         let server = address_for_client(host, profile.sshport);
-        let ours = select_session(golden::authid(&recorded), &server, None);
+        let ours = select_session(golden::authid(&recorded), &server, &[]);
         assert_same(&ours, &recorded);
     }
 }
@@ -157,14 +159,19 @@ fn the_session_to_resume_follows_the_server() {
             host: "s1".to_owned(),
             port: 22,
         };
-        let ours = select_session(golden::authid(&recorded), &server, Some(&record));
+        let records = std::slice::from_ref(&record);
+        let ours = select_session(golden::authid(&recorded), &server, records);
         assert_same(&ours, &recorded);
         // X2Go Client resumes at field 4 of the record.
         let server = ServerAddress {
             host: "10.77.0.101".to_owned(),
             port: 2022,
         };
-        let ours = select_session(None, &server, Some(&record));
+        let record = SessionRecord {
+            server: server.host.clone(),
+            ..record
+        };
+        let ours = select_session(None, &server, &[record]);
         assert!(ours.contains("\nSERVER:10.77.0.101:2022\nSESSION_INFO:"));
         assert!(ours.contains("|50|10.77.0.101|S|"), "{ours}");
     }
