@@ -3,7 +3,7 @@
 pub mod ctl;
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -11,8 +11,8 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::app;
-use crate::config::Config;
 use crate::config::load::{self, Origin};
+use crate::config::{Config, InifileConfig};
 use crate::reload::report;
 
 /// The X2Go session broker: tells X2Go clients which sessions they may start, and where.
@@ -64,7 +64,7 @@ fn run_daemon(options: &Daemon) -> Result<()> {
     let origin = origin(options)?;
     let config = read_config(&origin)?;
     if options.check {
-        check_profiles(&config.inifile.session_profiles)?;
+        check_profiles(&config.inifile)?;
         tracing::info!("the configuration can be used");
         return Ok(());
     }
@@ -110,8 +110,8 @@ fn read_config(origin: &Origin) -> Result<Config> {
     }
 }
 
-fn check_profiles(path: &Path) -> Result<()> {
-    let problems = match load::session_profiles(path) {
+fn check_profiles(inifile: &InifileConfig) -> Result<()> {
+    let problems = match load::session_profiles(inifile) {
         Ok((_, problems)) | Err(problems) => problems,
     };
     report(&problems);

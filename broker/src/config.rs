@@ -27,6 +27,7 @@ pub use http::{HttpConfig, HttpsConfig, UnixSocketConfig};
 pub use mesh::{GossipTiming, MeshConfig};
 
 use crate::ini::Problem;
+use crate::profiles::PlainValues;
 use crate::task::list_sessions::HostsShown;
 use raw::{Files, RawConfig};
 
@@ -90,6 +91,8 @@ pub struct InifileConfig {
     pub session_profiles: PathBuf,
     /// Which hosts of a profile clients are shown.
     pub hosts_shown: HostsShown,
+    /// How values stand in the plain list.
+    pub plain_values: PlainValues,
 }
 
 /// Bounds of the front ends.
@@ -170,6 +173,7 @@ impl InifileConfig {
             enabled: raw.flag("broker_inifile", "enable", true),
             session_profiles: file.unwrap_or(SESSION_PROFILES).into(),
             hosts_shown: hosts_shown(raw),
+            plain_values: plain_values(raw),
         }
     }
 }
@@ -189,6 +193,21 @@ impl LimitsConfig {
             ),
             request_timeout: seconds(raw, "request-timeout", 10),
             idle_timeout: seconds(raw, "idle-timeout", 75),
+        }
+    }
+}
+
+/// X2Go Client misreads some values as the original writes them.
+fn plain_values(raw: &mut RawConfig<'_>) -> PlainValues {
+    let Some(entry) = raw.entry("global", "plain-values") else {
+        return PlainValues::default();
+    };
+    match entry.value() {
+        "" | "quoted" => PlainValues::Quoted,
+        "raw" => PlainValues::Raw,
+        _ => {
+            raw.error(entry, "this is neither quoted nor raw");
+            PlainValues::default()
         }
     }
 }

@@ -7,6 +7,7 @@ mod broker_keys;
 mod host;
 mod literal;
 mod options;
+mod qt;
 mod reading;
 mod rendered;
 
@@ -18,6 +19,7 @@ use proto::SessionProfileId;
 pub(crate) use host::HostKey;
 pub use host::{HostError, ProfileHost};
 pub use options::OptionValue;
+pub use qt::PlainValues;
 pub use rendered::{Gap, Rendered};
 
 use crate::acl::Acl;
@@ -64,6 +66,18 @@ impl SessionProfiles {
     /// `[DEFAULT]` is too large, or what is wrong stands before the first section or in
     /// `[DEFAULT]`, and so is about every profile.
     pub fn parse(file: &str, text: &str) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        Self::parse_with(PlainValues::default(), file, text)
+    }
+
+    /// Reads a file, and writes values into plain lists in this way.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_with(
+        values: PlainValues,
+        file: &str,
+        text: &str,
+    ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let (ini, errors) = Ini::parse_leniently(text);
         let problems: Vec<_> = errors.iter().map(|e| Problem::of_ini(file, e)).collect();
         let is_about_all = |section: &Option<String>| match section {
@@ -77,13 +91,13 @@ impl SessionProfiles {
         let mut problems = problems;
         let mut told = HashSet::new();
         let mut profiles = Vec::new();
-        let inherited = Inherited::of(&ini);
+        let inherited = Inherited::of(&ini, values);
         let mut n_bytes = 0;
         for section in ini.sections() {
             if broken.contains(section.name()) {
                 continue;
             }
-            let mut reading = Reading::new(file, &ini, section);
+            let mut reading = Reading::new(file, &ini, section, values);
             let profile = SessionProfile::read(&mut reading, &inherited);
             n_bytes += profile.as_ref().map_or(0, SessionProfile::n_bytes);
             profiles.extend(profile);
@@ -175,7 +189,7 @@ impl SessionProfile {
         let text_of = |key| options::text_of(&options, key).map(str::to_owned);
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
         Some(Self {
-            rendered: Rendered::of(id.as_str(), &options),
+            rendered: Rendered::of(reading.values, id.as_str(), &options),
             id,
             name: text_of("name").unwrap_or_default(),
             host_names: names.join(","),

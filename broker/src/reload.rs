@@ -125,7 +125,7 @@ impl SettingsReloader {
             true => before,
             false => self.fingerprints(&config),
         };
-        let profiles = load::session_profiles(&config.inifile.session_profiles);
+        let profiles = load::session_profiles(&config.inifile);
         if before != self.fingerprints(&config) {
             return Ok(None);
         }

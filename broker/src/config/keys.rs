@@ -56,6 +56,7 @@ const USED: &[(&str, &[&str])] = &[
             "my-cookie-file",
             "verify-ip",
             "enable-plain-output",
+            "plain-values",
             "default-auth-mech",
             "default-agent-query-mode",
             "client-events",

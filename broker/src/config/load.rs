@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Config, Sources};
+use super::{Config, InifileConfig, Sources};
 use crate::ini::{MAX_FILE_BYTES, Problem};
 use crate::profiles::SessionProfiles;
 
@@ -86,7 +86,10 @@ pub fn read_if_exists(path: &Path) -> Result<String, Problem> {
 ///
 /// # Errors
 /// When the file can't be read or used as a whole.
-pub fn session_profiles(path: &Path) -> Result<(SessionProfiles, Vec<Problem>), Vec<Problem>> {
+pub fn session_profiles(
+    inifile: &InifileConfig,
+) -> Result<(SessionProfiles, Vec<Problem>), Vec<Problem>> {
+    let path = &inifile.session_profiles;
     let text = read(path).map_err(|problem| vec![problem])?;
-    SessionProfiles::parse(&path.display().to_string(), &text)
+    SessionProfiles::parse_with(inifile.plain_values, &path.display().to_string(), &text)
 }

@@ -3,9 +3,12 @@ use std::time::Duration;
 
 use proptest::prelude::{prop_assert, proptest};
 
-use super::{Config, GossipTiming, HttpsConfig, HttpsGetConfig, Mechanism, Sources, load};
+use super::{
+    Config, GossipTiming, HttpsConfig, HttpsGetConfig, InifileConfig, Mechanism, Sources, load,
+};
 use crate::frontend::golden;
 use crate::ini::Problem;
+use crate::profiles::PlainValues;
 use crate::task::list_sessions::HostsShown;
 
 /// A configuration that this version accepts.
@@ -336,6 +339,24 @@ fn without_agents_clients_see_all_hosts() {
 }
 
 #[test]
+fn values_are_quoted_for_x2goclient_unless_told_otherwise() {
+    for (keys, expected) in [
+        ("", PlainValues::Quoted),
+        ("plain-values=quoted\n", PlainValues::Quoted),
+        ("plain-values=raw\n", PlainValues::Raw),
+    ] {
+        let (config, problems) = parse(&format!("{OPEN}{keys}"));
+        assert_eq!(config.inifile.plain_values, expected, "{keys}");
+        assert!(!problems.iter().any(|p| p.contains("plain-values")));
+    }
+    let problems = refused(&format!("{OPEN}plain-values=some\n"));
+    assert!(
+        problems[0].contains("neither quoted nor raw"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn recorded_configurations_of_the_original_are_read() {
     for case in ["nocreds", "nocreds-nouser"] {
         let text = golden::config(case, "x2gobroker.conf");
@@ -438,14 +459,19 @@ fn files_are_read_with_a_bound_and_a_clear_error() {
     );
     assert_eq!(load::read_if_exists(&path).unwrap(), "");
     std::fs::write(&path, b"[a]\nname=\xfcber\n").unwrap();
-    let not_utf8 = load::session_profiles(&path).unwrap_err();
+    let (config, _) = parse(OPEN);
+    let inifile = InifileConfig {
+        session_profiles: path.clone(),
+        ..config.inifile
+    };
+    let not_utf8 = load::session_profiles(&inifile).unwrap_err();
     assert_eq!(not_utf8[0].line, Some(2));
     assert!(not_utf8[0].text.contains("not UTF-8"));
     std::fs::write(&path, vec![b'#'; crate::ini::MAX_FILE_BYTES + 1]).unwrap();
     let too_large = load::read_if_exists(&path).unwrap_err();
     assert!(too_large.text.contains("larger than 4 MB"));
     std::fs::write(&path, "[a]\nhost=s1\n").unwrap();
-    assert_eq!(load::session_profiles(&path).unwrap().0.len(), 1);
+    assert_eq!(load::session_profiles(&inifile).unwrap().0.len(), 1);
     let unreadable = load::read(directory.path()).unwrap_err();
     assert!(unreadable.text.contains("can't be read"), "{unreadable}");
 }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::literal::list_items;
+use super::qt::{PlainValues, is_quoted_by_hand};
 use super::reading::Reading;
 use super::rendered::Gap;
-use crate::ini::{Ini, flag};
+use crate::ini::{Entry, Ini, flag};
 
 /// A client option with its value.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(super) struct ClientOption {
     /// As written; case counts.
     pub(super) key: String,
     pub(super) value: OptionValue,
+    /// `key=value` as it stands in the plain list; `key=` before a gap.
+    pub(super) plain: String,
 }
 
 /// A value by the type that its key has.
@@ -40,38 +43,46 @@ pub(super) struct Inherited {
 }
 
 impl Inherited {
-    pub(super) fn of(ini: &Ini) -> Self {
+    pub(super) fn of(ini: &Ini, values: PlainValues) -> Self {
         let defaults = ini.defaults().entries();
         let defaults = defaults.filter(|entry| !is_left_out(&entry.key, &entry.value));
         let defaults = defaults.map(|entry| {
-            let option = ClientOption::read(&entry.key, &entry.value);
+            let option = ClientOption::read(values, &entry.key, &entry.value);
             (entry.key.clone(), option.map(Arc::new))
         });
+        // A test reads each of them.
+        let empty = |_| OptionValue::Text(String::new());
         let built_in = BUILT_IN.iter().map(|(key, _, text)| {
-            // A test reads each of them.
-            let empty = |_| OptionValue::Text(String::new());
-            Arc::new(ClientOption {
-                key: (*key).to_owned(),
-                value: value_of(key, text).unwrap_or_else(empty),
-            })
+            let value = value_of(key, text).unwrap_or_else(empty);
+            Arc::new(ClientOption::new(values, key, value))
         });
+        let not_rootless = ClientOption::new(values, "rootless", OptionValue::Flag(false));
         Self {
             defaults: defaults.collect(),
             built_in: built_in.collect(),
-            not_rootless: Arc::new(ClientOption {
-                key: "rootless".to_owned(),
-                value: OptionValue::Flag(false),
-            }),
+            not_rootless: Arc::new(not_rootless),
         }
     }
 }
 
 impl ClientOption {
-    fn read(key: &str, text: &str) -> Result<Self, &'static str> {
-        Ok(Self {
-            key: key.to_owned(),
-            value: value_of(key, text)?,
-        })
+    fn read(values: PlainValues, key: &str, text: &str) -> Result<Self, &'static str> {
+        Ok(Self::new(values, key, value_of(key, text)?))
+    }
+
+    fn new(values: PlainValues, key: &str, value: OptionValue) -> Self {
+        let mut plain = String::new();
+        values.write_key(&mut plain, key);
+        plain.push('=');
+        match &value {
+            OptionValue::Gap(_) => {}
+            OptionValue::Flag(flag) => plain.push(if *flag { '1' } else { '0' }),
+            OptionValue::Number(number) => plain.push_str(&number.to_string()),
+            OptionValue::List(items) => values.write_list(&mut plain, items),
+            OptionValue::Text(text) => values.write_text(&mut plain, text),
+        }
+        let key = key.to_owned();
+        Self { key, value, plain }
     }
 }
 
@@ -95,13 +106,12 @@ pub(super) fn client_options(
         if is_left_out(&entry.key, &entry.value) {
             continue;
         }
-        if kind_of(&entry.key) == Kind::Text && entry.value.contains('\n') {
-            let text = "clients read each line of this value as a key; write it in one line";
-            reading.warning(entry, text);
+        if kind_of(&entry.key) == Kind::Text {
+            warn_of_odd_text(reading, entry);
         }
         let option = match inherited.defaults.get(&entry.key) {
             Some(option) if reading.section.get(&entry.key).is_none() => option.clone(),
-            _ => ClientOption::read(&entry.key, &entry.value).map(Arc::new),
+            _ => ClientOption::read(reading.values, &entry.key, &entry.value).map(Arc::new),
         };
         match option {
             Ok(option) => options.push(option),
@@ -120,6 +130,22 @@ pub(super) fn client_options(
         rootless.for_each(|option| *option = Arc::clone(&inherited.not_rootless));
     }
     options
+}
+
+/// Tells of texts that clients may show otherwise than their writer thought.
+fn warn_of_odd_text(reading: &mut Reading<'_>, entry: &Entry) {
+    match reading.values {
+        PlainValues::Raw if entry.value.contains('\n') => {
+            let text = "clients read each line of this value as a key; write it in one line";
+            reading.warning(entry, text);
+        }
+        PlainValues::Quoted if is_quoted_by_hand(&entry.value) => {
+            let text = "clients show these quotes and backslashes: values are quoted where that \
+                        is needed; write the text itself, or set plain-values = raw";
+            reading.warning(entry, text);
+        }
+        PlainValues::Quoted | PlainValues::Raw => {}
+    }
 }
 
 fn is_left_out(key: &str, value: &str) -> bool {

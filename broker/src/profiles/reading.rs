@@ -1,6 +1,7 @@
 //! What is known, and what is wrong, while one section of the file is read?
 
 use super::options::NOT_SET;
+use super::qt::PlainValues;
 use crate::ini::{DEFAULT_SECTION, Entry, Ini, Problem, Section};
 
 /// One section with all that it inherits, and the problems found so far.
@@ -8,15 +9,22 @@ pub(super) struct Reading<'a> {
     pub(super) ini: &'a Ini,
     pub(super) section: &'a Section,
     pub(super) problems: Vec<Problem>,
+    pub(super) values: PlainValues,
     file: &'a str,
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(file: &'a str, ini: &'a Ini, section: &'a Section) -> Self {
+    pub(super) fn new(
+        file: &'a str,
+        ini: &'a Ini,
+        section: &'a Section,
+        values: PlainValues,
+    ) -> Self {
         Self {
             ini,
             section,
             problems: Vec::new(),
+            values,
             file,
         }
     }

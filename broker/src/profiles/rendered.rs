@@ -1,9 +1,9 @@
 //! What of a profile's lines in an answer is the same for everybody?
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use super::options::{ClientOption, OptionValue};
+use super::qt::PlainValues;
 
 /// The lines of a profile as the plain answer shows them, with gaps for what depends on
 /// the user. They are written once, when the file is read.
@@ -23,19 +23,14 @@ pub enum Gap {
 }
 
 impl Rendered {
-    pub(super) fn of(id: &str, options: &[Arc<ClientOption>]) -> Self {
+    pub(super) fn of(values: PlainValues, id: &str, options: &[Arc<ClientOption>]) -> Self {
         let mut lines = Self::default();
         let text = &mut lines.text;
-        push(text, &["[", id, "]\n"]);
+        values.write_section(text, id);
         for option in options {
-            push(text, &[&option.key, "="]);
-            match &option.value {
-                OptionValue::Gap(gap) => lines.gaps.push((text.len(), *gap)),
-                OptionValue::Flag(flag) => text.push(if *flag { '1' } else { '0' }),
-                // Writing to a String can't fail.
-                OptionValue::Number(number) => drop(write!(text, "{number}")),
-                OptionValue::List(items) => text.push_str(&items.join(",")),
-                OptionValue::Text(value) => text.push_str(value),
+            text.push_str(&option.plain);
+            if let OptionValue::Gap(gap) = option.value {
+                lines.gaps.push((text.len(), gap));
             }
             text.push('\n');
         }
@@ -63,11 +58,5 @@ impl Rendered {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
-    }
-}
-
-fn push(text: &mut String, parts: &[&str]) {
-    for part in parts {
-        text.push_str(part);
     }
 }

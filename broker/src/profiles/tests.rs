@@ -80,7 +80,7 @@ fn values_are_shown_by_the_type_of_their_key() {
             "usebrokerpass",
             Some("usebrokerpass=true"),
         ),
-        ("odd=[1, 2]", "odd", Some("odd=[1, 2]")),
+        ("odd=[1, 2]", "odd", Some("odd=\"[1, 2]\"")),
         ("Width=x", "Width", Some("Width=x")),
         ("user=", "user", Some("user=")),
         ("user=BROKER_USER", "user", Some("user=alice")),

@@ -4,12 +4,19 @@ use super::{error_body, granted, list_sessions, no_server, no_such_profile, sele
 use crate::acl::{Asker, ClientNames, Groups};
 use crate::frontend::golden;
 use crate::names::{ServerAddress, address_for_client};
-use crate::profiles::SessionProfiles;
+use crate::profiles::{PlainValues, SessionProfiles};
 use crate::task::list_sessions::{HostsShown, Listed, ListedSession};
 
+/// Values stand as the original writes them, unless a test says otherwise.
 fn profiles(case: &str) -> SessionProfiles {
+    profiles_with(PlainValues::Raw, case)
+}
+
+fn profiles_with(values: PlainValues, case: &str) -> SessionProfiles {
     let text = golden::config(case, "sessionprofiles.conf");
-    SessionProfiles::parse("profiles", &text).unwrap().0
+    SessionProfiles::parse_with(values, "profiles", &text)
+        .unwrap()
+        .0
 }
 
 /// Which profiles show a session, and its state and server.
@@ -18,6 +25,15 @@ type Sessions<'a> = &'a [(&'a str, SessionState, &'a str)];
 /// Lists for alice what the file of a case holds, as its answer does.
 fn listed_for_alice(case: &str, shown: HostsShown, sessions: Sessions<'_>) -> String {
     let profiles = profiles(case);
+    listed_from(&profiles, case, shown, sessions)
+}
+
+fn listed_from(
+    profiles: &SessionProfiles,
+    case: &str,
+    shown: HostsShown,
+    sessions: Sessions<'_>,
+) -> String {
     let expected = golden::body(case, "response.http");
     let listed: Vec<Listed<'_>> = profiles
         .iter()
@@ -55,6 +71,31 @@ fn all_profile_formats_are_listed_as_the_original_lists_them() {
         &ours,
         &golden::body(case, "response.http").replace(promise, ""),
     );
+}
+
+#[test]
+fn values_that_a_client_would_misread_are_all_that_is_written_otherwise() {
+    let case = "plain-listsessions";
+    let as_recorded = listed_for_alice(case, HostsShown::All, &[]);
+    let quoted = profiles_with(PlainValues::Quoted, case);
+    let ours = listed_from(&quoted, case, HostsShown::All, &[]);
+    let pairs = ours.lines().zip(as_recorded.lines());
+    let differing: Vec<_> = pairs.filter(|(ours, recorded)| ours != recorded).collect();
+    let recorded_name = "Ünïcödé \"quotes\" 'single' <b>&amp; % $HOME ; # = [x]";
+    let expected = [
+        (
+            r#"name="\xdcn\xef\x63\xf6\x64\xe9 \"quotes\" 'single' <b>&amp; % $HOME ; # = [x]""#,
+            &*format!("name={recorded_name}"),
+        ),
+        (
+            r#"command="xterm -e 'echo \"a;b\"' # not a comment""#,
+            r#"command=xterm -e 'echo "a;b"' # not a comment"#,
+        ),
+        (r#"comment="a;b""#, "comment=a;b"),
+        (r#"brackets="[1, 2]""#, "brackets=[1, 2]"),
+    ];
+    assert_eq!(differing, expected);
+    assert_eq!(ours.lines().count(), as_recorded.lines().count());
 }
 
 #[test]
