@@ -10,6 +10,7 @@ mod advert;
 mod codec;
 mod node;
 mod profile;
+mod public_key;
 mod secret;
 mod session;
 mod user;
@@ -22,6 +23,7 @@ pub use node::{
     Counts, Generation, Load, NodeId, NodeIdError, NodeState, Readiness, Version, WireError,
 };
 pub use profile::{SessionProfileId, SessionProfileIdError};
+pub use public_key::{PublicKey, PublicKeyError};
 pub use secret::Secret;
 pub use session::{
     ClientOrder, RecordError, Session, SessionId, SessionIdError, SessionRecord, SessionState,
