@@ -5,6 +5,7 @@
 //! are collected, each with its file and line. Nothing here reads a file, but for
 //! [`load`].
 
+mod accounts;
 mod address;
 mod auth;
 mod brokers;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use accounts::AccountsConfig;
 pub use address::HostAndPort;
 pub use auth::{AuthConfig, AuthIdConfig, BackendAuth, HttpsGetConfig, Mechanism};
 pub use brokers::NamedBroker;
@@ -61,6 +63,8 @@ pub struct Config {
     pub auth: BackendAuth,
     /// The socket of the authservice, which asks PAM.
     pub authservice_socket: PathBuf,
+    /// Which groups count, and who may log in as whom.
+    pub accounts: AccountsConfig,
     /// What clients may ask.
     pub frontends: FrontendConfig,
     /// Where the session profiles are.
@@ -144,6 +148,7 @@ impl Config {
             http: http?,
             auth: auth?,
             authservice_socket: socket.into(),
+            accounts: AccountsConfig::build(raw),
             frontends,
             inifile,
             clients,

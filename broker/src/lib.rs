@@ -26,6 +26,7 @@ pub mod config;
 pub mod frontend;
 pub mod groups;
 pub mod ini;
+pub mod logins;
 pub mod names;
 pub mod placement;
 pub mod profiles;

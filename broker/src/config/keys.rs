@@ -14,7 +14,7 @@ pub(super) enum Effect {
 pub(super) fn effect(section: &str, entry: &Entry) -> Effect {
     let key = entry.key.as_str();
     // Its keys are names that the operator chooses.
-    if section == crate::ini::DEFAULT_SECTION || section == "brokers" {
+    if section == crate::ini::DEFAULT_SECTION || FREE_SECTIONS.contains(&section) {
         return Effect::Used;
     }
     if USED
@@ -63,6 +63,9 @@ const USED: &[(&str, &[&str])] = &[
             "client-live-event",
             "session-counts",
             "offer-all-sessions",
+            "default-user-db",
+            "default-group-db",
+            "ignore-primary-group-memberships",
         ],
     ),
     (
@@ -72,9 +75,11 @@ const USED: &[(&str, &[&str])] = &[
             "session-profiles",
             "auth-mech",
             "agent-query-mode",
+            "user-db",
+            "group-db",
         ],
     ),
-    ("broker_zeroconf", &["auth-mech"]),
+    ("broker_zeroconf", &["auth-mech", "user-db", "group-db"]),
     ("authmech_https_get", &["host", "port", "path", "ca-file"]),
     (
         "mesh",
@@ -123,9 +128,6 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("global", "enable-json-output", NOT_YET),
     ("global", "enable-uccs-output", NOT_YET),
     ("global", "my-uccs-url-base", NOT_YET),
-    ("global", "default-user-db", NOT_YET),
-    ("global", "default-group-db", NOT_YET),
-    ("global", "ignore-primary-group-memberships", NOT_YET),
     ("global", "default-session-autologin", NOT_YET),
     ("global", "default-authorized-keys", NOT_YET),
     ("global", "default-sshproxy-authorized-keys", NOT_YET),
@@ -133,14 +135,13 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("global", "default-portscan-x2goservers", MESH),
     ("global", "default-use-load-checker", MESH),
     ("global", "load-checker-intervals", MESH),
-    ("broker_inifile", "user-db", NOT_YET),
-    ("broker_inifile", "group-db", NOT_YET),
     ("broker_inifile", "use-load-checker", MESH),
     ("broker_zeroconf", "enable", NOT_YET),
-    ("broker_zeroconf", "user-db", NOT_YET),
-    ("broker_zeroconf", "group-db", NOT_YET),
     ("broker_zeroconf", "desktop-shell", NOT_YET),
 ];
+
+/// Sections whose keys are names that the operator chooses.
+const FREE_SECTIONS: &[&str] = &["brokers", "logins"];
 
 /// Sections of the original of which nothing is read.
 const UNUSED_SECTIONS: &[&str] = &["authmech_pam", "broker_ldap"];

@@ -379,7 +379,7 @@ fn example(file: &str, switched_on: bool) -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/example");
     let text = std::fs::read_to_string(format!("{path}/{file}")).unwrap();
     let is_key = |rest: &str| {
-        let key = rest.split_once('=').map_or("", |(key, _)| key.trim());
+        let key = rest.split_once('=').map_or("", |(key, _)| key.trim_end());
         let letters = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         rest.starts_with('[') || (!key.is_empty() && key.chars().all(letters))
     };
