@@ -110,6 +110,9 @@ pub enum WhyDenied {
     /// Nobody could be asked about the password.
     #[error("the password can't be checked now")]
     Unavailable,
+    /// A script of the operator said no.
+    #[error("refused by a script")]
+    Script,
 }
 
 /// Checks credentials. Cloning is cheap; all clones know which AUTHIDs are spent.

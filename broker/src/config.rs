@@ -15,6 +15,7 @@ mod keys;
 pub mod load;
 mod mesh;
 mod raw;
+mod scripts;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub use mesh::{GossipTiming, MeshConfig};
 
 use crate::ini::Problem;
 use crate::profiles::PlainValues;
+use crate::scripts::ScriptsConfig;
 use crate::task::list_sessions::HostsShown;
 use raw::{Files, RawConfig};
 
@@ -73,6 +75,8 @@ pub struct Config {
     pub clients: ClientConfig,
     /// Bounds of the front ends.
     pub limits: LimitsConfig,
+    /// The operator's own scripts.
+    pub scripts: ScriptsConfig,
     /// Further brokers in this daemon.
     pub brokers: Vec<NamedBroker>,
 }
@@ -153,6 +157,7 @@ impl Config {
             inifile,
             clients,
             limits,
+            scripts: scripts::scripts(raw),
             brokers: brokers::named(raw),
         })
     }

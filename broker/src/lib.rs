@@ -31,6 +31,7 @@ pub mod names;
 pub mod placement;
 pub mod profiles;
 pub mod reload;
+pub mod scripts;
 pub mod settings;
 pub mod task;
 pub mod view;

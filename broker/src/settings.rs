@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::config::{AuthConfig, ClientConfig, Config, FrontendConfig, InifileConfig};
 use crate::profiles::SessionProfiles;
+use crate::scripts::ScriptsConfig;
 use crate::task::list_sessions::HostsShown;
 
 /// All that a reload can change, at once.
@@ -36,6 +37,8 @@ pub struct Backend {
     pub clients: ClientConfig,
     /// The session profiles.
     pub profiles: Arc<SessionProfiles>,
+    /// The operator's own scripts.
+    pub scripts: Arc<ScriptsConfig>,
 }
 
 impl Settings {
@@ -52,6 +55,7 @@ impl Settings {
             hosts_shown,
             clients: config.clients,
             profiles,
+            scripts: Arc::new(config.scripts.clone()),
         };
         Self {
             frontends: config.frontends.clone(),

@@ -3,21 +3,24 @@
 
 pub mod list_sessions;
 pub mod request;
+mod scripted;
 pub mod select_session;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use proto::{ClientOrder, Secret, SessionId};
+use proto::{ClientOrder, Secret, SessionId, Username};
 use tracing::{debug, warn};
 
 use crate::acl::{Asker, ClientNames, Groups};
 use crate::auth::{Authenticated, Authenticator, Denied, Granted};
 use crate::config::ClientEvents;
 use crate::profiles::SessionProfile;
+use crate::scripts::Scripts;
 use crate::settings::{Backend, Settings, SettingsWatch};
 use list_sessions::{Listed, list_sessions};
 use request::{Request, Task};
+use scripted::Scripted;
 use select_session::{Placing, Selected, select_session};
 
 /// A broker as clients see it: its settings, who checks credentials, and the farm.
@@ -26,6 +29,7 @@ pub struct Broker {
     settings: SettingsWatch,
     authenticator: Authenticator,
     placing: Placing,
+    scripts: Scripts,
 }
 
 /// The answer to somebody who was let in.
@@ -74,6 +78,7 @@ impl Broker {
             settings,
             authenticator,
             placing,
+            scripts: Scripts::default(),
         }
     }
 
@@ -93,18 +98,31 @@ impl Broker {
         request: &Request,
         client: IpAddr,
     ) -> Result<Reply<'a>, Denied> {
-        let credentials = &request.credentials;
+        let scripted = Scripted {
+            scripts: &self.scripts,
+            config: &backend.scripts,
+            client,
+        };
+        let changed = scripted.before_auth(request).await?;
+        let request = changed.as_ref().unwrap_or(request);
         let granted = self.authenticator.authenticate(
             &backend.auth,
-            credentials,
+            &request.credentials,
             client,
             request.task.renewal(),
         );
-        let Granted { who, authid } = granted.await?;
+        let granted = granted.await;
+        let profile = scripted.after_auth(request, granted.is_ok()).await;
+        let Granted { who, authid } = granted?;
+        let profile = profile?;
+        let sid = profile.as_deref().unwrap_or(&request.sid);
         let answer = match request.task {
             Task::TestConnection => Answer::TestConnection,
             Task::ListSessions => self.list(backend, &who),
-            Task::SelectSession => self.select(backend, &who, &request.sid).await,
+            Task::SelectSession => match usable_profile(backend, &who, sid) {
+                Some((profile, user)) => self.select(profile, user, request, scripted).await,
+                None => Answer::NoSuchProfile,
+            },
             Task::SetPassword | Task::ClientEvent | Task::Other => Answer::Granted,
         };
         Ok(Reply {
@@ -125,23 +143,41 @@ impl Broker {
         }
     }
 
-    async fn select<'a>(&self, backend: &'a Backend, who: &Authenticated, sid: &str) -> Answer<'a> {
-        let profile = backend.profiles.get(sid);
-        let profile = profile.filter(|profile| may_use(profile, who));
-        let (Some(profile), Some(user)) = (profile, who.user()) else {
-            debug!(profile = sid, "no such profile for this user");
-            return Answer::NoSuchProfile;
+    async fn select(
+        &self,
+        profile: &SessionProfile,
+        user: &Username,
+        request: &Request,
+        scripted: Scripted<'_>,
+    ) -> Answer<'static> {
+        let no_server = Answer::NoServer {
+            sshport: profile.sshport,
         };
-        match select_session(&self.placing, profile, user).await {
-            Ok(selected) => Answer::Selected(selected),
+        let selected = match select_session(&self.placing, profile, user).await {
+            Ok(selected) => selected,
             Err(error) => {
                 warn!(%user, profile = %profile.id, why = error.why, "no server for a session");
-                Answer::NoServer {
-                    sshport: profile.sshport,
-                }
+                return no_server;
             }
-        }
+        };
+        let selected = scripted.selected(request, profile, selected).await;
+        selected.map_or(no_server, Answer::Selected)
     }
+}
+
+/// The profile of that ID, if it is there for whoever asks.
+fn usable_profile<'a, 'w>(
+    backend: &'a Backend,
+    who: &'w Authenticated,
+    sid: &str,
+) -> Option<(&'a SessionProfile, &'w Username)> {
+    let profile = backend.profiles.get(sid);
+    let found = profile.filter(|profile| may_use(profile, who));
+    let found = found.zip(who.user());
+    if found.is_none() {
+        debug!(profile = sid, "no such profile for this user");
+    }
+    found
 }
 
 /// Whether this session profile is there for whoever asks. Every task checks it: that a
@@ -149,7 +185,7 @@ impl Broker {
 #[must_use]
 fn may_use(profile: &SessionProfile, who: &Authenticated) -> bool {
     profile.acl.allows(&Asker {
-        user: who.user().map(proto::Username::as_str),
+        user: who.user().map(Username::as_str),
         groups: Groups::Unknown,
         client: who.client(),
         client_names: &ClientNames::default(),

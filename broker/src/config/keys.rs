@@ -66,6 +66,9 @@ const USED: &[(&str, &[&str])] = &[
             "default-user-db",
             "default-group-db",
             "ignore-primary-group-memberships",
+            "pre_auth_scripts",
+            "post_auth_scripts",
+            "select_session_scripts",
         ],
     ),
     (
@@ -93,6 +96,7 @@ const USED: &[(&str, &[&str])] = &[
             "gossip",
         ],
     ),
+    ("scripts", &["directory", "deadline"]),
     (
         "http",
         &[
@@ -122,9 +126,6 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
         "cookie-directory",
         "this has no effect: the broker writes no cookie files",
     ),
-    ("global", "pre_auth_scripts", NOT_YET),
-    ("global", "post_auth_scripts", NOT_YET),
-    ("global", "select_session_scripts", NOT_YET),
     ("global", "enable-json-output", NOT_YET),
     ("global", "enable-uccs-output", NOT_YET),
     ("global", "my-uccs-url-base", NOT_YET),
