@@ -33,6 +33,7 @@ use crate::config::{Config, GossipTiming, MeshConfig};
 use crate::frontend::https::sites::Sites;
 use crate::frontend::https::socket::BindError;
 use crate::frontend::https::{Places, Serving};
+use crate::groups::{self, GroupLimits, GroupsOwner};
 use crate::placement::PlacementKey;
 use crate::task::select_session::Placing;
 use crate::view::feed::Feed;
@@ -163,12 +164,15 @@ pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         key,
         round,
     };
+    let (groups_owner, groups) = GroupsOwner::new(groups::look_up, GroupLimits::default());
     let mut desk = Desk {
         authenticator,
         placing,
         request_timeout: config.limits.request_timeout,
         sites: Vec::new(),
         reloaders: Vec::new(),
+        groups,
+        resolvers: Vec::new(),
     };
     desk.add(&config, origin.clone());
     for named in &config.brokers {
@@ -201,6 +205,10 @@ pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         }
     });
     parts.add("view", feed.run(running.clone()));
+    parts.add("groups", groups_owner.run(running.clone()));
+    for resolver in desk.resolvers {
+        parts.add("client names", resolver.run(running.clone()));
+    }
     for reloader in desk.reloaders {
         parts.add("settings", reloader.run(signals.reloads(), running.clone()));
     }

@@ -17,10 +17,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pki::{Clock, IdentityWatch};
-use proto::{Secret, Username};
+use proto::{BrokerUser, Secret, Username};
 use tracing::{debug, error};
 
 use crate::config::AuthConfig;
+use crate::logins::{Login, LoginRules};
 use authid::{AuthId, Facts};
 use decision::Step;
 use password::Passwords;
@@ -43,7 +44,7 @@ pub struct Credentials {
 /// one, so whoever holds it need not ask again.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
-    user: Option<Username>,
+    login: Option<Login>,
     client: IpAddr,
 }
 
@@ -80,8 +81,8 @@ pub enum WhyDenied {
     /// The user name is missing, or can't be one.
     #[error("no user name, or one that can't be")]
     User,
-    /// The login is not the user.
-    #[error("a login that is not the user")]
+    /// The login is not the user's own, and no rule allows it.
+    #[error("a login that no rule gives to this user")]
     Login,
     /// The user and password that greeters send to see whether credentials are checked.
     #[error("only asked whether credentials are checked")]
@@ -129,14 +130,14 @@ struct Inner {
 impl Authenticated {
     /// The user; `None` where no credentials are required and no name was given.
     #[must_use]
-    pub fn user(&self) -> Option<&Username> {
-        self.user.as_ref()
+    pub fn user(&self) -> Option<&BrokerUser> {
+        self.login.as_ref().map(|login| &login.user)
     }
 
-    /// The account on the X2Go server, which is the user.
+    /// The account on the X2Go servers: the user's own, unless a rule gives another.
     #[must_use]
-    pub fn login(&self) -> Option<&Username> {
-        self.user.as_ref()
+    pub fn account(&self) -> Option<&Username> {
+        self.login.as_ref().map(|login| &login.account)
     }
 
     /// Where the request came from.
@@ -161,19 +162,24 @@ impl Authenticator {
 
     /// Checks the credentials of a request from `client`.
     ///
-    /// The login on the X2Go server is the authenticated user: a request for another login
-    /// is denied, since the answer would hold that user's session.
+    /// A request for another login than the user's own needs a rule: the answer will hold
+    /// the sessions of that account.
     ///
     /// # Errors
     /// When they are not good, or could not be checked.
     pub async fn authenticate(
         &self,
         how: &AuthConfig,
+        logins: &LoginRules,
         credentials: &Credentials,
         client: IpAddr,
         renewal: Renewal,
     ) -> Result<Granted, Denied> {
-        let checked = self.check(how, credentials, client, renewal).await;
+        let login = decision::login(logins, credentials);
+        let checked = match login.map(|login| Authenticated { login, client }) {
+            Ok(who) => self.check(how, credentials, who, renewal).await,
+            Err(why) => Err(why),
+        };
         if let Err(why) = checked {
             debug!(user = credentials.user, %client, %why, "access denied");
         }
@@ -184,11 +190,9 @@ impl Authenticator {
         &self,
         how: &AuthConfig,
         credentials: &Credentials,
-        client: IpAddr,
+        who: Authenticated,
         renewal: Renewal,
     ) -> Result<Granted, WhyDenied> {
-        let user = decision::user(credentials)?;
-        let who = Authenticated { user, client };
         let preset = preset::of(&how.authid).await;
         let authid = match decision::step(how, credentials, preset.as_ref())? {
             Step::LetIn => None,

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::config::{AuthConfig, ClientConfig, Config, FrontendConfig, InifileConfig};
+use crate::config::{
+    AccountsConfig, AuthConfig, ClientConfig, Config, FrontendConfig, InifileConfig,
+};
 use crate::profiles::SessionProfiles;
 use crate::scripts::ScriptsConfig;
 use crate::task::list_sessions::HostsShown;
@@ -37,6 +39,8 @@ pub struct Backend {
     pub clients: ClientConfig,
     /// The session profiles.
     pub profiles: Arc<SessionProfiles>,
+    /// Which groups count, and who may log in as whom.
+    pub accounts: Arc<AccountsConfig>,
     /// The operator's own scripts.
     pub scripts: Arc<ScriptsConfig>,
 }
@@ -55,6 +59,7 @@ impl Settings {
             hosts_shown,
             clients: config.clients,
             profiles,
+            accounts: Arc::new(config.accounts.clone()),
             scripts: Arc::new(config.scripts.clone()),
         };
         Self {

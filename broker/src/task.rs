@@ -1,6 +1,7 @@
 //! What clients can ask, free of any front end: a [`Request`] goes in, a [`Reply`] comes
 //! out, and each front end writes it in its own form.
 
+pub mod access;
 pub mod list_sessions;
 pub mod request;
 mod scripted;
@@ -12,12 +13,12 @@ use std::sync::Arc;
 use proto::{ClientOrder, Secret, SessionId, Username};
 use tracing::{debug, warn};
 
-use crate::acl::{Asker, ClientNames, Groups};
 use crate::auth::{Authenticated, Authenticator, Denied, Granted};
 use crate::config::ClientEvents;
 use crate::profiles::SessionProfile;
 use crate::scripts::Scripts;
 use crate::settings::{Backend, Settings, SettingsWatch};
+use access::{Access, Directory};
 use list_sessions::{Listed, list_sessions};
 use request::{Request, Task};
 use scripted::Scripted;
@@ -29,6 +30,7 @@ pub struct Broker {
     settings: SettingsWatch,
     authenticator: Authenticator,
     placing: Placing,
+    directory: Directory,
     scripts: Scripts,
 }
 
@@ -73,11 +75,17 @@ pub enum Answer<'a> {
 impl Broker {
     /// Puts a broker together.
     #[must_use]
-    pub fn new(settings: SettingsWatch, authenticator: Authenticator, placing: Placing) -> Self {
+    pub fn new(
+        settings: SettingsWatch,
+        authenticator: Authenticator,
+        directory: Directory,
+        placing: Placing,
+    ) -> Self {
         Self {
             settings,
             authenticator,
             placing,
+            directory,
             scripts: Scripts::default(),
         }
     }
@@ -107,6 +115,7 @@ impl Broker {
         let request = changed.as_ref().unwrap_or(request);
         let granted = self.authenticator.authenticate(
             &backend.auth,
+            &backend.accounts.logins,
             &request.credentials,
             client,
             request.task.renewal(),
@@ -118,8 +127,8 @@ impl Broker {
         let sid = profile.as_deref().unwrap_or(&request.sid);
         let answer = match request.task {
             Task::TestConnection => Answer::TestConnection,
-            Task::ListSessions => self.list(backend, &who),
-            Task::SelectSession => match usable_profile(backend, &who, sid) {
+            Task::ListSessions => self.list(backend, &who).await,
+            Task::SelectSession => match self.profile(backend, &who, sid).await {
                 Some((profile, user)) => self.select(profile, user, request, scripted).await,
                 None => Answer::NoSuchProfile,
             },
@@ -132,15 +141,43 @@ impl Broker {
         })
     }
 
-    fn list<'a>(&self, backend: &'a Backend, who: &Authenticated) -> Answer<'a> {
-        let profiles = backend.profiles.iter();
-        let usable = profiles.filter(|profile| may_use(profile, who));
+    async fn list<'a>(&self, backend: &'a Backend, who: &Authenticated) -> Answer<'a> {
+        let profiles = || backend.profiles.iter();
+        let access = self.access(backend, who, profiles()).await;
+        let usable = profiles().filter(|profile| access.may_use(profile));
         let view = self.placing.feed.view();
         let counted = backend.clients.session_counts;
         Answer::Profiles {
-            profiles: list_sessions(usable, &view, who.user(), counted),
+            profiles: list_sessions(usable, &view, who.account(), counted),
             events: backend.clients.events,
         }
+    }
+
+    /// The profile of that ID, if it is there for whoever asks, and their account.
+    async fn profile<'a, 'w>(
+        &self,
+        backend: &'a Backend,
+        who: &'w Authenticated,
+        sid: &str,
+    ) -> Option<(&'a SessionProfile, &'w Username)> {
+        let profile = backend.profiles.get(sid);
+        let access = self.access(backend, who, profile.into_iter()).await;
+        let found = profile.filter(|profile| access.may_use(profile));
+        let found = found.zip(who.account());
+        if found.is_none() {
+            debug!(profile = sid, "no such profile for this user");
+        }
+        found
+    }
+
+    async fn access<'w, 'p>(
+        &self,
+        backend: &Backend,
+        who: &'w Authenticated,
+        profiles: impl Iterator<Item = &'p SessionProfile>,
+    ) -> Access<'w> {
+        let ignore_primary = backend.accounts.ignore_primary_groups;
+        Access::find_out(&self.directory, who, ignore_primary, profiles).await
     }
 
     async fn select(
@@ -163,31 +200,4 @@ impl Broker {
         let selected = scripted.selected(request, profile, selected).await;
         selected.map_or(no_server, Answer::Selected)
     }
-}
-
-/// The profile of that ID, if it is there for whoever asks.
-fn usable_profile<'a, 'w>(
-    backend: &'a Backend,
-    who: &'w Authenticated,
-    sid: &str,
-) -> Option<(&'a SessionProfile, &'w Username)> {
-    let profile = backend.profiles.get(sid);
-    let found = profile.filter(|profile| may_use(profile, who));
-    let found = found.zip(who.user());
-    if found.is_none() {
-        debug!(profile = sid, "no such profile for this user");
-    }
-    found
-}
-
-/// Whether this session profile is there for whoever asks. Every task checks it: that a
-/// client was once shown a profile proves nothing later.
-#[must_use]
-fn may_use(profile: &SessionProfile, who: &Authenticated) -> bool {
-    profile.acl.allows(&Asker {
-        user: who.user().map(Username::as_str),
-        groups: Groups::Unknown,
-        client: who.client(),
-        client_names: &ClientNames::default(),
-    })
 }

@@ -10,13 +10,16 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::AppError;
 use crate::auth::Authenticator;
+use crate::client_names::ClientNamesResolver;
 use crate::config::load::Origin;
 use crate::config::{Config, NamedBroker};
 use crate::frontend::https::sites::Site;
 use crate::frontend::https::socket::Socket;
 use crate::frontend::https::{Frontend, HttpListener, router};
+use crate::groups::GroupsHandle;
 use crate::reload::{SettingsReloader, report};
 use crate::task::Broker;
+use crate::task::access::Directory;
 use crate::task::select_session::Placing;
 
 /// All brokers of the daemon, and what keeps their settings.
@@ -26,6 +29,8 @@ pub(super) struct Desk {
     pub(super) request_timeout: Duration,
     pub(super) sites: Vec<Site>,
     pub(super) reloaders: Vec<SettingsReloader>,
+    pub(super) groups: GroupsHandle,
+    pub(super) resolvers: Vec<ClientNamesResolver>,
 }
 
 impl Desk {
@@ -33,13 +38,19 @@ impl Desk {
     pub(super) fn add(&mut self, config: &Config, origin: Origin) {
         let (reloader, settings) = SettingsReloader::open(origin, config);
         let (authenticator, placing) = (self.authenticator.clone(), self.placing.clone());
+        let (resolver, client_names) = ClientNamesResolver::new(settings.clone());
+        let directory = Directory {
+            groups: self.groups.clone(),
+            client_names,
+        };
         let app = router(Frontend {
-            broker: Broker::new(settings, authenticator, placing),
+            broker: Broker::new(settings, authenticator, directory, placing),
             request_timeout: self.request_timeout,
         });
         let location = config.http.location.clone();
         self.sites.push(Site { location, app });
         self.reloaders.push(reloader);
+        self.resolvers.push(resolver);
     }
 
     /// Reads the configuration of a named broker and adds it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pki::{Identity, NoRandomness, Role, SignStatementError, UnixTime, VerifyStatementError};
-use proto::{Secret, Username};
+use proto::{BrokerUser, Secret};
 
 use crate::config::Mechanism;
 
@@ -23,7 +23,7 @@ pub type Nonce = [u8; 12];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// To whom it was given.
-    pub user: Option<Username>,
+    pub user: Option<BrokerUser>,
     /// From where they asked.
     pub client: IpAddr,
     /// When they last showed their password.
@@ -71,7 +71,7 @@ impl Facts {
     /// # Errors
     /// When there are no random bytes.
     pub fn new(
-        user: Option<&Username>,
+        user: Option<&BrokerUser>,
         client: IpAddr,
         first: u64,
         now: u64,
@@ -105,7 +105,7 @@ impl Facts {
                 bytes.extend(address.octets());
             }
         }
-        let user = self.user.as_ref().map_or("", Username::as_str);
+        let user = self.user.as_ref().map_or("", BrokerUser::as_str);
         bytes.extend(user.as_bytes());
         bytes
     }
@@ -125,7 +125,7 @@ impl Facts {
         };
         let user = match std::str::from_utf8(rest).ok()? {
             "" => None,
-            name => Some(Username::parse(name).ok()?),
+            name => Some(BrokerUser::parse(name).ok()?),
         };
         Some(Self {
             user,

@@ -3,11 +3,13 @@
 
 use std::net::IpAddr;
 
-use proto::{Secret, Username};
+use proto::{BrokerUser, Secret};
+use tracing::debug;
 
 use super::authid::Facts;
 use super::{Credentials, WhyDenied};
 use crate::config::{AuthConfig, AuthIdConfig};
+use crate::logins::{Login, LoginRules};
 
 /// What is to be done about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,20 +24,25 @@ pub enum Step {
     CheckAuthId,
 }
 
-/// The user of a request. A login that is not the user is nobody's.
+/// The user of a request, and the account that they ask for.
 ///
 /// # Errors
-/// When the name can't be one, or the login is another.
-pub fn user(credentials: &Credentials) -> Result<Option<Username>, WhyDenied> {
-    let user = match credentials.user.as_str() {
-        "" => None,
-        name => Some(Username::parse(name).or(Err(WhyDenied::User))?),
-    };
-    let login = credentials.login.as_str();
-    if !login.is_empty() && user.as_ref().map(Username::as_str) != Some(login) {
-        return Err(WhyDenied::Login);
+/// When the name can't be one, or the rules do not give the account to the user.
+pub fn login(logins: &LoginRules, credentials: &Credentials) -> Result<Option<Login>, WhyDenied> {
+    let Credentials { user, login, .. } = credentials;
+    if user.is_empty() {
+        return if login.is_empty() {
+            Ok(None)
+        } else {
+            Err(WhyDenied::Login)
+        };
     }
-    Ok(user)
+    let user = BrokerUser::parse(user).or(Err(WhyDenied::User))?;
+    let granted = logins.login(&user, login);
+    granted.map(Some).map_err(|why| {
+        debug!(%user, %why, "a login is refused");
+        WhyDenied::Login
+    })
 }
 
 /// Says what is to be done, in the order of the original.
@@ -79,7 +86,7 @@ pub fn step(
 pub fn good(
     how: &AuthIdConfig,
     facts: &Facts,
-    user: Option<&Username>,
+    user: Option<&BrokerUser>,
     client: IpAddr,
     now: u64,
 ) -> Result<(), WhyDenied> {

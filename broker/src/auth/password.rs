@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use proto::{Secret, Username};
+use proto::{BrokerUser, Secret};
 
 use super::WhyDenied;
 use crate::config::Mechanism;
@@ -25,7 +25,7 @@ impl Passwords {
     pub(super) async fn check(
         &self,
         mechanism: &Mechanism,
-        user: Option<&Username>,
+        user: Option<&BrokerUser>,
         password: &Secret,
     ) -> Result<(), WhyDenied> {
         match mechanism {

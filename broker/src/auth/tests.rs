@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use proto::{Secret, Username};
+use proto::{BrokerUser, Secret};
 
 use super::testing::Farm;
 use super::{Authenticator, Credentials, Granted, Renewal, WhyDenied};
 use crate::config::{AuthConfig, AuthIdConfig, Mechanism};
+use crate::logins::{LoginRule, LoginRules};
 
 fn open() -> AuthConfig {
     AuthConfig {
@@ -73,7 +74,8 @@ impl Client {
         renewal: Renewal,
     ) -> Result<Granted, WhyDenied> {
         let credentials = credentials(user, "pw", &self.authid);
-        let granted = replica.authenticate(&self.how, &credentials, from, renewal);
+        let logins = LoginRules::default();
+        let granted = replica.authenticate(&self.how, &logins, &credentials, from, renewal);
         granted.await.map_err(|denied| denied.why)
     }
 }
@@ -88,7 +90,7 @@ async fn an_authid_of_one_replica_opens_another_and_is_used_up() {
     let (one, two) = (farm.replica("broker1"), farm.replica("broker2"));
     let mut client = Client::new(open());
     let granted = client.ask(&one).await.unwrap();
-    assert_eq!(granted.who.user().map(Username::as_str), Some("alice"));
+    assert_eq!(granted.who.user().map(BrokerUser::as_str), Some("alice"));
     let first = client.authid.clone();
     client.ask(&two).await.unwrap();
     assert_ne!(first, client.authid);
@@ -108,4 +110,31 @@ async fn an_authid_in_wrong_hands_stays_good_in_the_right_ones() {
     let as_bob = client.send(&one, "bob", DESK, Renewal::Next).await;
     assert_eq!(why(as_bob), Some(WhyDenied::AuthIdUser));
     client.ask(&one).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_login_of_somebody_else_needs_a_rule() {
+    let farm = Farm::new("lab");
+    let replica = farm.replica("broker1");
+    let mut logins = LoginRules::default();
+    let asks = |login: &str, logins: LoginRules| {
+        let mut credentials = credentials("bob", "pw", "");
+        login.clone_into(&mut credentials.login);
+        let replica = replica.clone();
+        async move {
+            let how = open();
+            let granted = replica
+                .authenticate(&how, &logins, &credentials, DESK, Renewal::Next)
+                .await;
+            granted.map(|granted| granted.who.account().unwrap().to_string())
+        }
+    };
+    let denied = asks("alice", logins.clone()).await.unwrap_err();
+    assert_eq!(denied.why, WhyDenied::Login);
+    assert_eq!(asks("bob", logins.clone()).await.unwrap(), "bob");
+    logins.add(LoginRule::parse("bob", "alice").unwrap());
+    assert_eq!(asks("alice", logins.clone()).await.unwrap(), "alice");
+    assert_eq!(asks("", logins.clone()).await.unwrap(), "bob");
+    let denied = asks("root", logins).await.unwrap_err();
+    assert_eq!(denied.why, WhyDenied::Login);
 }

@@ -20,7 +20,7 @@ pub fn answer(reply: &Reply<'_>, shown: HostsShown) -> String {
         Answer::TestConnection => TEST_CONNECTION.to_owned(),
         Answer::Order(order, session) => client_order(authid, *order, session),
         Answer::Profiles { profiles, events } => {
-            let mut answer = list_sessions(authid, reply.who.user(), shown, profiles);
+            let mut answer = list_sessions(authid, reply.who.account(), shown, profiles);
             if let Some(events) = events {
                 write_client_config(&mut answer, *events);
             }
