@@ -3,6 +3,8 @@
 //! All calls to agents are made here, so the deadlines stand in one place. There are no
 //! retries: who asks decides what another try is worth ([`crate::task`]).
 
+mod operate;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use proto::v1::{AdmitRequest, AdmitResponse, WatchEvent, WatchRequest};
 use proto::{NodeId, NodeState, SessionProfileId, SessionRecord, Username, WireError};
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
+
+pub use operate::SUSPEND_DEADLINE;
 
 /// The way to one agent: an HTTP/2 connection over mutual TLS that is opened when it is
 /// first needed and again when it broke. Only an agent whose certificate names the node

@@ -2,6 +2,7 @@
 //! out, and each front end writes it in its own form.
 
 pub mod access;
+pub mod client_event;
 pub mod list_sessions;
 pub mod request;
 mod scripted;
@@ -19,10 +20,11 @@ use crate::profiles::SessionProfile;
 use crate::scripts::Scripts;
 use crate::settings::{Backend, Settings, SettingsWatch};
 use access::{Access, Directory};
+use client_event::told;
 use list_sessions::{Listed, list_sessions};
 use request::{Request, Task};
 use scripted::Scripted;
-use select_session::{Placing, Selected, select_session};
+use select_session::{Offered, Placing, Selected, select_session};
 
 /// A broker as clients see it: its settings, who checks credentials, and the farm.
 #[derive(Clone, Debug)]
@@ -129,10 +131,14 @@ impl Broker {
             Task::TestConnection => Answer::TestConnection,
             Task::ListSessions => self.list(backend, &who).await,
             Task::SelectSession => match self.profile(backend, &who, sid).await {
-                Some((profile, user)) => self.select(profile, user, request, scripted).await,
+                Some((profile, user)) => {
+                    let offered = backend.clients.offered;
+                    self.select(profile, user, offered, request, scripted).await
+                }
                 None => Answer::NoSuchProfile,
             },
-            Task::SetPassword | Task::ClientEvent | Task::Other => Answer::Granted,
+            Task::ClientEvent => told(&self.placing.feed.view(), backend, &who, request),
+            Task::SetPassword | Task::Other => Answer::Granted,
         };
         Ok(Reply {
             who,
@@ -184,13 +190,14 @@ impl Broker {
         &self,
         profile: &SessionProfile,
         user: &Username,
+        offered: Offered,
         request: &Request,
         scripted: Scripted<'_>,
     ) -> Answer<'static> {
         let no_server = Answer::NoServer {
             sshport: profile.sshport,
         };
-        let selected = match select_session(&self.placing, profile, user).await {
+        let selected = match select_session(&self.placing, profile, user, offered).await {
             Ok(selected) => selected,
             Err(error) => {
                 warn!(%user, profile = %profile.id, why = error.why, "no server for a session");

@@ -1,5 +1,7 @@
 //! `x2gobrokerctl`: what an operator asks of the agent of one X2Go server.
 
+mod operate;
+
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -11,10 +13,11 @@ use clap::{Parser, Subcommand};
 use pki::{ChannelLimits, Clock, Expect, NodeName, Role, load_identity};
 use proto::v1::agent_client::AgentClient;
 use proto::v1::{SetDrainRequest, StatusRequest, StatusResponse};
-use proto::{NodeState, Readiness, Session};
+use proto::{ClientOrder, NodeState, Readiness, Session};
 use tonic::transport::Channel;
 
-/// Asks the agent of one X2Go server how it is, or to take no new sessions.
+/// Asks the agent of one X2Go server how it is, to take no new sessions, or to suspend or
+/// end a session.
 #[derive(Debug, Parser)]
 #[command(name = "x2gobrokerctl", version)]
 struct Ctl {
@@ -46,6 +49,10 @@ enum Command {
     },
     /// Take new sessions again.
     Undrain,
+    /// Suspend a session, and say when that has happened.
+    Suspend(operate::Target),
+    /// End a session, and say when that has happened.
+    Terminate(operate::Target),
 }
 
 /// Runs `x2gobrokerctl`.
@@ -73,6 +80,14 @@ async fn ask(ctl: &Ctl) -> Result<()> {
         }
         Command::Drain { reason } => set_drain(&mut agent, ctl, true, reason).await,
         Command::Undrain => set_drain(&mut agent, ctl, false, "").await,
+        Command::Suspend(target) => {
+            let text = operate::ask(&mut agent, &ctl.node, ClientOrder::Suspend, target);
+            print(&text.await?)
+        }
+        Command::Terminate(target) => {
+            let text = operate::ask(&mut agent, &ctl.node, ClientOrder::Terminate, target);
+            print(&text.await?)
+        }
     }
 }
 
@@ -142,8 +157,13 @@ fn describe(status: &StatusResponse) -> Result<String> {
     for session in &status.sessions {
         let session = Session::try_from(session.clone())?;
         let starting = if session.starting { " (starting)" } else { "" };
+        let order = match session.client_order {
+            None => "",
+            Some(ClientOrder::Suspend) => " (its client is to suspend it)",
+            Some(ClientOrder::Terminate) => " (its client is to end it)",
+        };
         text += &format!(
-            "{} {} {}{starting}\n",
+            "{} {} {}{starting}{order}\n",
             session.state.letter(),
             session.user,
             session.id
@@ -164,5 +184,6 @@ fn print(text: &str) -> Result<()> {
 /// Where agents listen unless they are told otherwise.
 const AGENT_PORT: u16 = 7464;
 
-/// An operator waits this long for one agent.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// An operator waits this long for one agent: a little longer than the agent waits for a
+/// session to change.
+const DEADLINE: Duration = Duration::from_secs(15);

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::raw::RawConfig;
+use crate::task::select_session::Offered;
 
 /// What clients are told beyond the original.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,8 +15,8 @@ pub struct ClientConfig {
     pub events: Option<ClientEvents>,
     /// Each profile shows how many sessions run and wait there.
     pub session_counts: bool,
-    /// All sessions of a user are offered, and not the best one alone.
-    pub offer_all_sessions: bool,
+    /// Which sessions of a user are offered.
+    pub offered: Offered,
 }
 
 /// How clients tell what happens to their sessions.
@@ -33,7 +34,10 @@ impl ClientConfig {
         Self {
             events: events.then_some(ClientEvents { live }),
             session_counts: raw.flag("global", "session-counts", false),
-            offer_all_sessions: raw.flag("global", "offer-all-sessions", false),
+            offered: match raw.flag("global", "offer-all-sessions", false) {
+                true => Offered::All,
+                false => Offered::Best,
+            },
         }
     }
 }

@@ -5,6 +5,8 @@
 //! the user's session, or a place for it; then the servers that placement names, one
 //! after the other, until one takes the session.
 
+mod resume;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -43,6 +45,17 @@ pub struct Selected {
     pub resume: Vec<SessionRecord>,
 }
 
+/// Which of their sessions users are offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offered {
+    /// The best one, as x2gobroker 0.0.4.3 does. If it runs, it is suspended first.
+    #[default]
+    Best,
+    /// All on the profile's servers. Where there are several, the user chooses and nothing
+    /// is suspended.
+    All,
+}
+
 /// No server takes the user now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no server takes the session: {why}")]
@@ -56,11 +69,13 @@ pub struct NoServer {
 ///
 /// # Errors
 /// When no server takes it. Each server is asked for at most a quarter of a second, all
-/// of them together for at most [`LOGIN_LIMIT`].
+/// of them together for at most [`LOGIN_LIMIT`]; only a running session that must be
+/// suspended first takes longer, at most [`SUSPEND_DEADLINE`](crate::agents::SUSPEND_DEADLINE).
 pub async fn select_session(
     placing: &Placing,
     profile: &SessionProfile,
     user: &Username,
+    offered: Offered,
 ) -> Result<Selected, NoServer> {
     if profile.is_shadow() {
         return first_host(profile);
@@ -78,14 +93,24 @@ pub async fn select_session(
         view: &view,
         profile,
         user,
+        offered,
         hosts,
         silent: HashSet::new(),
+        was_refused: false,
         until: Instant::now() + LOGIN_LIMIT,
     };
     if let Some(selected) = login.where_the_user_is().await {
         return Ok(selected);
     }
-    login.place().await
+    match login.place().await {
+        // There is nothing to choose, and the user learns more from X2Go Client.
+        Err(none) if profile.hosts.len() == 1 && !login.was_refused => {
+            let host = profile.hosts.first().map_or("", |host| &host.name);
+            info!(%user, profile = %profile.id, host, why = none.why, "the only host, unasked");
+            first_host(profile)
+        }
+        placed => placed,
+    }
 }
 
 /// One log-in and what it has learned so far.
@@ -94,9 +119,12 @@ struct Login<'a> {
     view: &'a FarmView,
     profile: &'a SessionProfile,
     user: &'a Username,
+    offered: Offered,
     hosts: Vec<(&'a ProfileHost, &'a NodeView)>,
     silent: HashSet<&'a NodeId>,
     until: Instant,
+    /// Some server has said no.
+    was_refused: bool,
 }
 
 /// What came back from one agent.
@@ -234,11 +262,13 @@ impl<'a> Login<'a> {
         let Some(link) = self.view.link(&node.node) else {
             return Answer::Unavailable;
         };
-        let Admission { state, verdict } =
-            match link.admit(self.user, &self.profile.id, forced).await {
-                Ok(admission) => admission,
-                Err(error) => return self.no_answer(node, &error),
-            };
+        let admission = match link.admit(self.user, &self.profile.id, forced).await {
+            Ok(admission) => admission,
+            Err(error) => return self.no_answer(node, &error),
+        };
+        let Admission { state, verdict } = self
+            .suspended_first(link, &node.node, forced, admission)
+            .await;
         let at = (state.generation, state.version);
         feed.tell(News::Answered {
             node: node.node.clone(),
@@ -246,7 +276,10 @@ impl<'a> Login<'a> {
         });
         let resume = match verdict {
             Verdict::Refused(Refusal::WrongNode) => return Answer::Unavailable,
-            Verdict::Refused(refusal) => return Answer::Refused(refusal, state),
+            Verdict::Refused(refusal) => {
+                self.was_refused = true;
+                return Answer::Refused(refusal, state);
+            }
             Verdict::Admitted { confirmed: _ } => {
                 let (user, node) = (self.user.clone(), node.node.clone());
                 feed.tell(News::Placed { user, node, at });
@@ -260,12 +293,7 @@ impl<'a> Login<'a> {
             Verdict::Resume(records) => records,
         };
         let server = address_for_client(host, self.profile.sshport);
-        let mut resume = resume;
-        resume.truncate(1);
-        for record in &mut resume {
-            // X2Go Client resumes there.
-            record.server.clone_from(&server.host);
-        }
+        let resume = self.offer(&node.node, &server, resume).await;
         Answer::Taken(Selected { server, resume })
     }
 

@@ -1,0 +1,66 @@
+//! What a replica asks of an agent for sessions that are there already.
+
+use std::time::Duration;
+
+use proto::v1::agent_client::AgentClient;
+use proto::v1::{ListSessionsRequest, SuspendRequest};
+use proto::{SessionId, SessionRecord, Username, WireError};
+
+use super::{ADMIT_DEADLINE, AgentLink, AskError, MAX_ANSWER_BYTES};
+
+impl AgentLink {
+    /// Has a session of the user suspended, and returns when it is.
+    ///
+    /// # Errors
+    /// When it is not within [`SUSPEND_DEADLINE`].
+    pub async fn suspend(&self, user: &Username, session: &SessionId) -> Result<(), AskError> {
+        let request = SuspendRequest {
+            node: self.node.as_str().to_owned(),
+            user: user.as_str().to_owned(),
+            session_id: session.as_str().to_owned(),
+        };
+        let mut client = AgentClient::new(self.channel.clone());
+        match tokio::time::timeout(SUSPEND_DEADLINE, client.suspend(request)).await {
+            Err(_elapsed) => Err(AskError::Silent {
+                node: self.node.clone(),
+                limit: SUSPEND_DEADLINE,
+            }),
+            Ok(Err(status)) => Err(self.error(status)),
+            Ok(Ok(_suspended)) => Ok(()),
+        }
+    }
+
+    /// The sessions of the user that can be resumed there, the best one first. No place is
+    /// held.
+    ///
+    /// # Errors
+    /// When there is no answer that can be read within [`ADMIT_DEADLINE`].
+    pub async fn resumable(&self, user: &Username) -> Result<Vec<SessionRecord>, AskError> {
+        let request = ListSessionsRequest {
+            node: self.node.as_str().to_owned(),
+            user: user.as_str().to_owned(),
+        };
+        let mut client =
+            AgentClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        match tokio::time::timeout(ADMIT_DEADLINE, client.list_sessions(request)).await {
+            Err(_elapsed) => Err(AskError::Silent {
+                node: self.node.clone(),
+                limit: ADMIT_DEADLINE,
+            }),
+            Ok(Err(status)) => Err(self.error(status)),
+            Ok(Ok(response)) => {
+                let sessions = response.into_inner().sessions.into_iter();
+                let records: Result<Vec<SessionRecord>, WireError> =
+                    sessions.map(TryInto::try_into).collect();
+                records.map_err(|source| AskError::Misbehaved {
+                    node: self.node.clone(),
+                    source,
+                })
+            }
+        }
+    }
+}
+
+/// How long a take-over waits for the session to be suspended. x2gosuspend-session takes a
+/// second or two; the client waits without a limit of its own, but its user does not.
+pub const SUSPEND_DEADLINE: Duration = Duration::from_secs(6);
