@@ -2,7 +2,11 @@
 
 use std::error::Error;
 
-const FILES: [&str; 2] = ["x2go/broker/v1/agent.proto", "x2go/broker/v1/gossip.proto"];
+const FILES: [&str; 3] = [
+    "x2go/broker/v1/agent.proto",
+    "x2go/broker/v1/authservice.proto",
+    "x2go/broker/v1/gossip.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {
@@ -11,6 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     tonic_prost_build::configure()
         .codec_path("crate::codec::SmallBuffers")
+        // Holds a password.
+        .skip_debug([".x2go.broker.v1.PamQuestion"])
         .bytes(".x2go.broker.v1.Frame.payload")
         .compile_fds(descriptors)?;
     Ok(())

@@ -7,6 +7,7 @@
 //! place. Nothing here does I/O, reads a clock or knows of chitchat.
 
 mod advert;
+mod authservice;
 mod codec;
 mod node;
 mod profile;
@@ -18,6 +19,9 @@ mod user;
 pub use advert::{
     Advert, AdvertError, HostNames, KEY_LOAD, KEY_NAMES, KEY_READINESS, KEY_ROLE, KEY_SOFTWARE,
     KEY_VERSION, MAX_VALUE_BYTES,
+};
+pub use authservice::{
+    MAX_PAM_MESSAGE, PAM_HEAD_BYTES, PamMessageError, PamQuestion, PamVerdict, pam_message_length,
 };
 pub use node::{
     Counts, Generation, Load, NodeId, NodeIdError, NodeState, Readiness, Version, WireError,
