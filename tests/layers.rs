@@ -15,6 +15,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("agent/shim", &[]),
     ("agent", &["gossip", "pki", "proto", "shim"]),
     ("broker", &["gossip", "pki", "proto"]),
+    ("broker/authservice", &["proto"]),
     ("tests", &["agent", "broker", "gossip", "pki", "proto"]),
     ("deploy", &[]),
 ];
@@ -28,7 +29,11 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["pki"]),
     ("prost", &["proto"]),
     // The broker asks the system for the groups of its users, and std can't.
-    ("nix", &["agent", "agent/shim", "broker"]),
+    (
+        "nix",
+        &["agent", "agent/shim", "broker", "broker/authservice"],
+    ),
+    ("nonstick", &["broker/authservice"]),
     ("rusqlite", &["agent", "tests"]),
     ("axum", &["broker", "tests"]),
 ];

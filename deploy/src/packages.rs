@@ -76,6 +76,16 @@ pub(crate) fn is_root() -> Result<bool> {
     Ok(String::from_utf8_lossy(&output.stdout).trim() == "0")
 }
 
+/// Whether programs with PAM can be linked, as the C compiler sees it.
+pub(crate) fn can_link_pam() -> Result<bool> {
+    let output = Command::new("cc")
+        .arg("-print-file-name=libpam.so")
+        .output()
+        .context("there is no C compiler (cc)")?;
+    // It repeats the bare name of what it does not find.
+    Ok(String::from_utf8_lossy(&output.stdout).trim().contains('/'))
+}
+
 fn apt_get(args: &[&str]) -> Result<()> {
     let status = Command::new("apt-get")
         .args(args)

@@ -1,0 +1,5 @@
+//! The authservice of the session broker.
+
+fn main() -> std::process::ExitCode {
+    authservice::cli::main()
+}
