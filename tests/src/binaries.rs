@@ -48,7 +48,7 @@ fn build() -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = command(cargo)
         .args([
-            "build", "--quiet", "-p", "agent", "-p", "broker", "-p", "pki", "--bins",
+            "build", "--quiet", "-p", "agent", "-p", "broker", "-p", "pki", "-p", "shim", "--bins",
         ])
         .args(["--profile", profile])
         .arg("--target-dir")

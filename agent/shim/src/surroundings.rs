@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
+use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
@@ -21,8 +22,8 @@ pub(crate) fn reset() -> Result<(), Refusal> {
     let all = SigSet::all();
     all.thread_unblock().map_err(failed("unblocking signals"))?;
     umask(Mode::from_bits_truncate(PRIVATE));
-    for (resource, limit) in LIMITS {
-        reset_limit(*resource, *limit)?;
+    for limit in LIMITS {
+        limit.reset()?;
     }
     chdir("/").map_err(failed("leaving the working directory"))?;
     // After the drop the agent may not signal this process, so it ends by itself. The
@@ -42,14 +43,33 @@ pub(crate) fn own_file() -> Result<OwnFile, Refusal> {
     })
 }
 
-/// Sets a limit, or where a container forbids to raise it, takes what is allowed.
-fn reset_limit(resource: Resource, limit: rlim_t) -> Result<(), Refusal> {
-    if setrlimit(resource, limit, limit).is_ok() {
-        return Ok(());
+/// A limit that is set, and what a container that forbids to raise it must leave us.
+struct Limit {
+    resource: Resource,
+    usual: rlim_t,
+    enough: rlim_t,
+}
+
+impl Limit {
+    const fn new(resource: Resource, usual: rlim_t, enough: rlim_t) -> Self {
+        Self {
+            resource,
+            usual,
+            enough,
+        }
     }
-    getrlimit(resource)
-        .and_then(|(_, hard)| setrlimit(resource, hard.min(limit), hard))
-        .map_err(failed("resetting limits"))
+
+    fn reset(&self) -> Result<(), Refusal> {
+        if setrlimit(self.resource, self.usual, self.usual).is_ok() {
+            return Ok(());
+        }
+        let step = "lifting the caller's limits";
+        let (_, hard) = getrlimit(self.resource).map_err(failed(step))?;
+        if hard < self.enough {
+            return Err(failed(step)(Errno::EPERM));
+        }
+        setrlimit(self.resource, hard.min(self.usual), hard).map_err(failed(step))
+    }
 }
 
 fn failed<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Refusal {
@@ -57,16 +77,18 @@ fn failed<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Refusal {
 }
 
 /// What a program is usually started with. No core: it would hold what root may read.
-const LIMITS: &[(Resource, rlim_t)] = &[
-    (Resource::RLIMIT_CORE, 0),
-    (Resource::RLIMIT_CPU, RLIM_INFINITY),
-    (Resource::RLIMIT_FSIZE, RLIM_INFINITY),
-    (Resource::RLIMIT_DATA, RLIM_INFINITY),
-    (Resource::RLIMIT_AS, RLIM_INFINITY),
-    (Resource::RLIMIT_NPROC, RLIM_INFINITY),
-    (Resource::RLIMIT_STACK, 8 * 1024 * 1024),
-    (Resource::RLIMIT_NOFILE, 1024),
+const LIMITS: &[Limit] = &[
+    Limit::new(Resource::RLIMIT_CORE, 0, 0),
+    Limit::new(Resource::RLIMIT_CPU, RLIM_INFINITY, 60),
+    Limit::new(Resource::RLIMIT_FSIZE, RLIM_INFINITY, 16 * MEBIBYTE),
+    Limit::new(Resource::RLIMIT_DATA, RLIM_INFINITY, 256 * MEBIBYTE),
+    Limit::new(Resource::RLIMIT_AS, RLIM_INFINITY, 512 * MEBIBYTE),
+    Limit::new(Resource::RLIMIT_NPROC, RLIM_INFINITY, 64),
+    Limit::new(Resource::RLIMIT_STACK, 8 * MEBIBYTE, MEBIBYTE),
+    Limit::new(Resource::RLIMIT_NOFILE, 1024, 64),
 ];
+
+const MEBIBYTE: rlim_t = 1024 * 1024;
 
 /// New files are for the user only.
 const PRIVATE: u32 = 0o077;

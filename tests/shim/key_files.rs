@@ -1,0 +1,221 @@
+//! Is a key file edited as it should be, and nothing else?
+
+use crate::stage::{FILE, KEY, PROGRAM, ROOT, Stage};
+
+const IO: i32 = 74;
+const KEYS: &str = "/home/alice/.x2go/authorized_keys";
+
+fn add(stage: &Stage, file: &str) -> crate::stage::Outcome {
+    stage.ask(&["alice", "addauthkey", KEY, file])
+}
+
+fn remove(stage: &Stage, file: &str) -> crate::stage::Outcome {
+    stage.ask(&["alice", "delauthkey", KEY, file])
+}
+
+#[test]
+fn a_key_comes_once_and_goes() {
+    let Some(stage) = Stage::up() else { return };
+    for _ in 0..2 {
+        assert!(add(&stage, FILE).is_ok());
+        assert_eq!(stage.root(&format!("cat {KEYS}")), format!("{KEY}\n"));
+    }
+    for _ in 0..2 {
+        assert!(remove(&stage, FILE).is_ok());
+        // As in the original, an empty file stays.
+        assert_eq!(stage.root("ls -A /home/alice/.x2go"), "authorized_keys\n");
+        assert_eq!(stage.root(&format!("cat {KEYS}")), "");
+    }
+}
+
+#[test]
+fn removing_from_a_file_that_is_not_there_makes_none() {
+    let Some(stage) = Stage::up() else { return };
+    assert!(remove(&stage, FILE).is_ok());
+    assert_eq!(stage.root("ls -A /home/alice"), "");
+}
+
+#[test]
+fn only_the_exact_line_goes_even_if_it_would_be_a_pattern() {
+    let Some(stage) = Stage::up() else { return };
+    let mine = "# mine\nssh-rsa AAAAmine me\nno-pty ssh-rsa AAAA .*\nno newline at the end";
+    stage.root(&format!(
+        "install -d -o 2001 -g 2001 /home/alice/.x2go
+         printf '%s' '{mine}' >{KEYS}; chown 2001:2001 {KEYS}; chmod 644 {KEYS}"
+    ));
+    let pattern = "ssh-rsa AAAA .*";
+    let found = stage.ask(&["alice", "delauthkey", pattern, FILE]);
+    assert!(found.is_ok(), "{found:?}");
+    assert_eq!(stage.root(&format!("cat {KEYS}")), mine);
+    assert!(stage.ask(&["alice", "addauthkey", pattern, FILE]).is_ok());
+    assert_eq!(
+        stage.root(&format!("cat {KEYS}")),
+        format!("{mine}\n{pattern}\n")
+    );
+    assert!(stage.ask(&["alice", "delauthkey", pattern, FILE]).is_ok());
+    assert_eq!(stage.root(&format!("cat {KEYS}")), format!("{mine}\n"));
+    assert_eq!(stage.root(&format!("stat -c '%a %u' {KEYS}")), "644 2001\n");
+}
+
+#[test]
+fn an_odd_place_works() {
+    let Some(stage) = Stage::up() else { return };
+    // Made by the administrator for the user.
+    stage.root("install -d /home/lib; install -d -m 700 -o 2001 /home/lib/alice");
+    let found = add(&stage, "/home/lib/%u/authorized_keys");
+    assert!(found.is_ok(), "{found:?}");
+    let found = add(&stage, "/home/lib/%u/%U.%G.100%%");
+    assert!(found.is_ok(), "{found:?}");
+    assert_eq!(
+        stage.root("ls /home/lib/alice"),
+        "2001.2001.100%\nauthorized_keys\n"
+    );
+}
+
+#[test]
+fn a_file_of_the_user_in_a_folder_of_root_is_edited_in_its_place() {
+    let Some(stage) = Stage::up() else { return };
+    stage.root(
+        "install -d /home/lib/alice; echo other >/home/lib/alice/keys
+         chown 2001 /home/lib/alice/keys; stat -c %i /home/lib/alice/keys >/home/inode",
+    );
+    assert!(add(&stage, "/home/lib/%u/keys").is_ok());
+    assert_eq!(
+        stage.root("cat /home/lib/alice/keys"),
+        format!("other\n{KEY}\n")
+    );
+    assert!(remove(&stage, "/home/lib/%u/keys").is_ok());
+    assert_eq!(stage.root("cat /home/lib/alice/keys"), "other\n");
+    stage.root("stat -c %i /home/lib/alice/keys | cmp - /home/inode");
+}
+
+#[test]
+fn a_home_that_root_can_t_read_is_as_good_as_any() {
+    let Some(stage) = Stage::up() else { return };
+    // What a server with root_squash does: root has no more rights there than anybody.
+    let squashed = "--bounding-set -dac_override,-dac_read_search,-fowner,-chown";
+    let plain = stage.script(ROOT, &format!("setpriv {squashed} ls /home/alice"));
+    assert!(plain.complaint.contains("Permission denied"), "{plain:?}");
+    let found = stage.root(&format!(
+        "setpriv --reuid 990 --regid 990 --clear-groups {squashed} \
+         {PROGRAM} alice addauthkey '{KEY}' {FILE}"
+    ));
+    assert_eq!(found, "OK\n");
+    assert_eq!(stage.root(&format!("cat {KEYS}")), format!("{KEY}\n"));
+}
+
+#[test]
+fn another_home_is_refused() {
+    let Some(stage) = Stage::up() else { return };
+    let found = add(&stage, "/home/bob/.x2go/authorized_keys");
+    assert!(found.is_refusal(IO, "Permission denied"), "{found:?}");
+    assert_eq!(stage.root("ls -A /home/bob"), "");
+}
+
+#[test]
+fn a_place_that_can_t_be_made_is_refused() {
+    let Some(stage) = Stage::up() else { return };
+    let found = add(&stage, "/etc/nope/keys");
+    assert!(found.is_refusal(IO, "Permission denied"), "{found:?}");
+}
+
+#[test]
+fn a_symlinked_folder_is_refused() {
+    let Some(stage) = Stage::up() else { return };
+    stage.root(
+        "install -d -o 2001 /home/alice/real
+         ln -s real /home/alice/.x2go; chown -h 2001:2001 /home/alice/.x2go",
+    );
+    for found in [add(&stage, FILE), remove(&stage, FILE)] {
+        assert!(found.is_refusal(IO, "symbolic link"), "{found:?}");
+    }
+    assert_eq!(stage.root("ls -A /home/alice/real"), "");
+}
+
+#[test]
+fn a_symlinked_key_file_is_refused() {
+    let Some(stage) = Stage::up() else { return };
+    stage.root(&format!(
+        "install -d -o 2001 /home/alice/.x2go; echo mine >/home/alice/mine
+         chown 2001 /home/alice/mine; ln -s ../mine {KEYS}; chown -h 2001 {KEYS}"
+    ));
+    let found = add(&stage, FILE);
+    assert!(found.is_refusal(IO, "symbolic link"), "{found:?}");
+    assert_eq!(stage.root("cat /home/alice/mine"), "mine\n");
+}
+
+#[test]
+fn a_link_that_root_has_made_is_followed() {
+    let Some(stage) = Stage::up() else { return };
+    stage.root(
+        "mkdir /home/disk; mv /home/alice /home/disk; ln -s disk/alice /home/alice
+         ln -s /home/disk /home/far; ln -s /home/loop /home/loop",
+    );
+    assert!(add(&stage, FILE).is_ok());
+    assert!(add(&stage, "/home/far/../far/alice/keys").code == Some(255));
+    assert!(add(&stage, "/home/far/alice/keys").is_ok());
+    assert_eq!(stage.root("ls -A /home/disk/alice"), ".x2go\nkeys\n");
+    let found = add(&stage, "/home/loop/keys");
+    assert!(found.is_refusal(IO, "Too many levels"), "{found:?}");
+}
+
+#[test]
+fn what_is_no_file_of_the_user_is_refused() {
+    let Some(stage) = Stage::up() else { return };
+    stage.root(
+        "cd /home/alice; mkfifo pipe; mkdir folder; chown 2001 pipe folder
+         install -m 666 /dev/null foreign; ln /home/alice/foreign /home/alice/linked
+         truncate -s 2M large; chown 2001 large",
+    );
+    for (name, words) in [
+        ("pipe", "no ordinary file"),
+        ("folder", "Is a directory"),
+        ("foreign", "belongs to somebody else"),
+        ("linked", "belongs to somebody else"),
+        ("large", "larger than 1 MiB"),
+    ] {
+        let found = add(&stage, &format!("%h/{name}"));
+        assert!(found.is_refusal(IO, words), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_leaves_nothing() {
+    let Some(stage) = Stage::up() else { return };
+    stage.root(&format!(
+        "mount -t tmpfs -o size=64k,mode=700,uid=2001,gid=2001 small /home/alice
+         install -d -o 2001 /home/alice/.x2go; seq 1000 >{KEYS}; chown 2001 {KEYS}
+         cp {KEYS} /home/before; head -c 1M /dev/zero >/home/alice/fill 2>/dev/null || true"
+    ));
+    let found = add(&stage, FILE);
+    assert!(found.is_refusal(IO, "No space left"), "{found:?}");
+    stage.root(&format!("cmp {KEYS} /home/before"));
+    assert_eq!(stage.root("ls -A /home/alice/.x2go"), "authorized_keys\n");
+    stage.root("rm /home/alice/fill");
+    assert!(add(&stage, FILE).is_ok());
+}
+
+#[test]
+fn a_full_disk_in_a_folder_of_root_loses_nothing() {
+    let Some(stage) = Stage::up() else { return };
+    stage.root(
+        "mkdir /home/lib; mount -t tmpfs -o size=64k,mode=755 small /home/lib
+         head -c 4096 /dev/zero | tr '\\0' '\\n' >/home/lib/keys; chown 2001 /home/lib/keys
+         cp /home/lib/keys /home/before; head -c 1M /dev/zero >/home/lib/fill 2>/dev/null || true",
+    );
+    let found = add(&stage, "/home/lib/keys");
+    assert!(found.is_refusal(IO, "No space left"), "{found:?}");
+    stage.root("cmp /home/lib/keys /home/before");
+}
+
+#[test]
+fn what_a_killed_editor_left_is_cleared_away() {
+    let Some(stage) = Stage::up() else { return };
+    stage.root(
+        "install -d -o 2001 -g 2001 /home/alice/.x2go; cd /home/alice/.x2go
+         echo half >.authorized_keys.x2gobroker; chown 2001 .authorized_keys.x2gobroker",
+    );
+    assert!(add(&stage, FILE).is_ok());
+    assert_eq!(stage.root("ls -A /home/alice/.x2go"), "authorized_keys\n");
+    assert_eq!(stage.root(&format!("cat {KEYS}")), format!("{KEY}\n"));
+}
