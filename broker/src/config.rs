@@ -14,6 +14,8 @@ mod http;
 mod keys;
 pub mod load;
 mod mesh;
+mod near;
+mod process;
 mod raw;
 mod scripts;
 
@@ -28,11 +30,13 @@ pub use brokers::NamedBroker;
 pub use client_events::{ClientConfig, ClientEvents};
 pub use http::{HttpConfig, HttpsConfig, UnixSocketConfig};
 pub use mesh::{GossipTiming, MeshConfig};
+pub use process::ProcessConfig;
 
 use crate::ini::Problem;
 use crate::profiles::PlainValues;
 use crate::scripts::ScriptsConfig;
 use crate::task::list_sessions::HostsShown;
+use keys::Known;
 use raw::{Files, RawConfig};
 
 /// Everything that decides how a replica is configured.
@@ -57,6 +61,8 @@ pub struct Sources<'a> {
 /// The whole configuration of a replica. Parts take only their slice.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// As whom it runs, and how much it says.
+    pub process: ProcessConfig,
     /// This replica as a member of the mesh.
     pub mesh: MeshConfig,
     /// Where clients connect.
@@ -125,8 +131,12 @@ impl Config {
         let files = Files::parse(sources)?;
         let mut raw = RawConfig::new(*sources, &files);
         let config = Self::build(&mut raw);
-        raw.report_keys_without_effect();
-        let mut problems = raw.into_problems();
+        let (mut problems, asked) = raw.into_parts();
+        let nothing = BTreeMap::new();
+        let blank = Files::default();
+        let mut known = Self::asked_without_files(sources, &nothing, &blank);
+        known.extend(asked);
+        problems.extend(keys::without_effect(&known, sources, &files));
         problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         // A key that several parts read is told once.
         problems.dedup();
@@ -136,8 +146,27 @@ impl Config {
         }
     }
 
+    /// Some keys are asked for only when another one is missing: what is asked for when all
+    /// are missing is known as well.
+    fn asked_without_files<'a>(
+        sources: &Sources<'a>,
+        environment: &'a BTreeMap<String, String>,
+        files: &'a Files,
+    ) -> Known<'a> {
+        let sources = Sources {
+            environment,
+            bind: None,
+            ..*sources
+        };
+        let mut raw = RawConfig::new(sources, files);
+        // Its problems are not those of the operator's files.
+        let _ = Self::build(&mut raw);
+        raw.into_parts().1
+    }
+
     /// None only together with an error.
     fn build(raw: &mut RawConfig<'_>) -> Option<Self> {
+        let process = ProcessConfig::build(raw);
         let mesh = MeshConfig::build(raw);
         let http = HttpConfig::build(raw);
         let auth = BackendAuth::build(raw);
@@ -148,6 +177,7 @@ impl Config {
         let clients = ClientConfig::build(raw);
         let limits = LimitsConfig::build(raw);
         Some(Self {
+            process,
             mesh: mesh?,
             http: http?,
             auth: auth?,

@@ -11,7 +11,7 @@ mod scan;
 
 use std::collections::HashMap;
 
-pub use problem::{IniError, IniErrorKind, Problem, Severity};
+pub use problem::{IniError, IniErrorKind, Problem, ProblemKind, Severity};
 
 /// A parsed file: sections in file order, each value with its line.
 #[derive(Clone, Debug)]
@@ -39,6 +39,13 @@ pub struct Entry {
     pub value: String,
     /// Where the key stands, counted from 1.
     pub line: u32,
+}
+
+impl Default for Ini {
+    /// An empty file.
+    fn default() -> Self {
+        Self::empty()
+    }
 }
 
 impl Ini {

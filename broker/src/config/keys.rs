@@ -1,125 +1,198 @@
-//! Which keys are known, and which of them have an effect in this version?
+//! Which keys are known, and which of them have no effect?
+//!
+//! A key is known when something asks for it ([`super::raw::RawConfig`] remembers), or
+//! when x2gobroker 0.0.4.3 has it and it means nothing here ([`WITHOUT_EFFECT`]).
 
-use crate::ini::{Entry, flag};
+use std::collections::BTreeSet;
 
-/// What a key of `x2gobroker.conf` does.
-pub(super) enum Effect {
-    /// It is read.
-    Used,
-    /// Nothing, for this reason.
-    None(&'static str),
+use super::Sources;
+use super::near::nearest;
+use super::raw::Files;
+use crate::ini::{DEFAULT_SECTION, Entry, Problem, ProblemKind, Section};
+
+/// Keys and settings that something asked for.
+#[derive(Debug, Default)]
+pub(super) struct Known<'a> {
+    keys: BTreeSet<(&'a str, &'static str)>,
+    /// Sections whose keys are names that the operator chooses.
+    free_sections: BTreeSet<&'static str>,
+    settings: BTreeSet<&'static str>,
 }
 
-/// What this key does. Known keys whose value asks for nothing are as good as used.
-pub(super) fn effect(section: &str, entry: &Entry) -> Effect {
-    let key = entry.key.as_str();
-    // Its keys are names that the operator chooses.
-    if section == crate::ini::DEFAULT_SECTION || FREE_SECTIONS.contains(&section) {
-        return Effect::Used;
+impl<'a> Known<'a> {
+    /// A key of `x2gobroker.conf`.
+    pub(super) fn add_key(&mut self, section: &'a str, key: &'static str) {
+        self.keys.insert((section, key));
     }
-    if USED
-        .iter()
-        .any(|(s, keys)| *s == section && keys.contains(&key))
-    {
-        return Effect::Used;
+
+    /// A name of the environment or of `defaults.conf`.
+    pub(super) fn add_setting(&mut self, name: &'static str) {
+        self.settings.insert(name);
     }
-    let asks_for_nothing = entry.value.is_empty() || flag(&entry.value) == Some(false);
-    let without = WITHOUT_EFFECT
-        .iter()
-        .find(|(s, k, _)| *s == section && *k == key);
-    match without {
-        Some(_) if asks_for_nothing => Effect::Used,
-        Some((_, _, text)) => Effect::None(text),
-        None if UNUSED_SECTIONS.contains(&section) => Effect::None(NOT_YET),
-        None => Effect::None(UNKNOWN),
+
+    /// A section whose keys are names that the operator chooses.
+    pub(super) fn add_free_section(&mut self, section: &'static str) {
+        self.free_sections.insert(section);
+    }
+
+    pub(super) fn extend(&mut self, other: Known<'a>) {
+        self.keys.extend(other.keys);
+        self.free_sections.extend(other.free_sections);
+        self.settings.extend(other.settings);
+    }
+
+    /// What [`DEFAULT_SECTION`] gives to all sections counts wherever it is asked for.
+    fn has(&self, section: &str, key: &str) -> bool {
+        let is_it = |known: &&(&str, &str)| known.0 == section && known.1 == key;
+        self.keys.iter().any(|known| is_it(&known))
+            || self.free_sections.contains(section)
+            || (section == DEFAULT_SECTION && self.keys.iter().any(|known| known.1 == key))
+    }
+
+    fn sections(&self) -> impl Iterator<Item = &str> {
+        let asked = self.keys.iter().map(|(section, _)| *section);
+        let asked = asked.chain(self.free_sections.iter().copied());
+        asked.chain(UNUSED_SECTIONS.iter().map(|(section, _)| *section))
+    }
+
+    fn keys_of(&self, section: &str) -> impl Iterator<Item = &'static str> {
+        let asked = self.keys.iter().filter(move |(s, _)| *s == section);
+        asked.map(|(_, key)| *key)
+    }
+
+    fn settings(&self) -> impl Iterator<Item = &'static str> {
+        let without = SETTINGS_WITHOUT_EFFECT.iter().map(|(name, _)| *name);
+        self.settings.iter().copied().chain(without)
     }
 }
 
-/// Whether `defaults.conf` may hold this key.
-pub(super) fn is_known_setting(key: &str) -> bool {
-    SETTINGS.contains(&key)
+/// A warning for each key of both files and each name of the environment that is not known
+/// or has no effect.
+pub(super) fn without_effect(
+    known: &Known<'_>,
+    sources: &Sources<'_>,
+    files: &Files,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for section in all_sections(&files.config) {
+        if !section_is_known(known, section.name()) {
+            problems.push(unknown_section(known, sources.config_file, section));
+            continue;
+        }
+        let entries = section.entries();
+        let entries = entries.filter(|entry| !known.has(section.name(), &entry.key));
+        problems.extend(entries.map(|entry| {
+            let (kind, text) = remark(known, section.name(), &entry.key);
+            at(sources.config_file, section, entry, text).of_kind(kind)
+        }));
+    }
+    for section in all_sections(&files.defaults) {
+        let entries = section.entries();
+        problems.extend(entries.filter_map(|entry| {
+            let (kind, text) = setting_remark(known, section.name(), &entry.key)?;
+            Some(at(sources.defaults_file, section, entry, text).of_kind(kind))
+        }));
+    }
+    let ours = |name: &&String| name.starts_with(OUR_PREFIX);
+    problems.extend(sources.environment.keys().filter(ours).filter_map(|name| {
+        let (kind, text) = setting_remark(known, "common", name)?;
+        let problem = Problem {
+            key: Some(name.clone()),
+            ..Problem::of_file("environment", text)
+        };
+        Some(problem.as_warning().of_kind(kind))
+    }));
+    problems
 }
 
-pub(super) const UNKNOWN: &str = "this key is not known and has no effect";
+fn all_sections(ini: &crate::ini::Ini) -> impl Iterator<Item = &Section> {
+    std::iter::once(ini.defaults()).chain(ini.sections())
+}
+
+fn section_is_known(known: &Known<'_>, section: &str) -> bool {
+    section == DEFAULT_SECTION || known.sections().any(|known| known == section)
+}
+
+/// Each key of an unknown section would be one more line that says the same.
+fn unknown_section(known: &Known<'_>, file: &str, section: &Section) -> Problem {
+    let near = nearest(section.name(), known.sections());
+    let problem = Problem {
+        line: Some(section.line()),
+        section: Some(section.name().to_owned()),
+        ..Problem::of_file(
+            file,
+            match near {
+                Some(near) => format!("this section is not known; did you mean [{near}]?"),
+                None => "this section is not known; its keys have no effect".to_owned(),
+            },
+        )
+    };
+    problem.as_warning().of_kind(ProblemKind::Unknown)
+}
+
+/// What to say of a key that nothing asked for.
+fn remark(known: &Known<'_>, section: &str, key: &str) -> (ProblemKind, String) {
+    let in_section = |s: &str| s == section || section == DEFAULT_SECTION;
+    let mut without = WITHOUT_EFFECT.iter();
+    if let Some((_, _, text)) = without.find(|(s, k, _)| in_section(s) && *k == key) {
+        return (ProblemKind::Ignored, (*text).to_owned());
+    }
+    if let Some((_, text)) = UNUSED_SECTIONS.iter().find(|(s, _)| *s == section) {
+        return (ProblemKind::Ignored, (*text).to_owned());
+    }
+    let without = WITHOUT_EFFECT.iter().filter(|(s, _, _)| *s == section);
+    let candidates = known.keys_of(section).chain(without.map(|(_, k, _)| *k));
+    let text = if let Some(near) = nearest(key, candidates) {
+        format!("{UNKNOWN}; did you mean {near}?")
+    } else if let Some((elsewhere, _)) = known.keys.iter().find(|(_, k)| *k == key) {
+        format!("{UNKNOWN} here; it belongs into [{elsewhere}]")
+    } else {
+        UNKNOWN.to_owned()
+    };
+    (ProblemKind::Unknown, text)
+}
+
+/// What to say of a name in `defaults.conf` or the environment, if anything.
+fn setting_remark(known: &Known<'_>, section: &str, name: &str) -> Option<(ProblemKind, String)> {
+    let mut without = SETTINGS_WITHOUT_EFFECT.iter();
+    match section {
+        DEFAULT_SECTION | "common" | "daemon" if known.settings.contains(name) => None,
+        // They are for the programs of that name.
+        "authservice" | "loadchecker" if known.settings().any(|known| known == name) => None,
+        DEFAULT_SECTION | "common" | "daemon" | "authservice" | "loadchecker" => {
+            if let Some((_, text)) = without.find(|(n, _)| *n == name) {
+                return Some((ProblemKind::Ignored, (*text).to_owned()));
+            }
+            let text = match nearest(name, known.settings()) {
+                Some(near) => format!("{UNKNOWN}; did you mean {near}?"),
+                None => UNKNOWN.to_owned(),
+            };
+            Some((ProblemKind::Unknown, text))
+        }
+        _ => {
+            let text = "this section is not known; write [common] or [daemon]";
+            Some((ProblemKind::Unknown, text.to_owned()))
+        }
+    }
+}
+
+fn at(file: &str, section: &Section, entry: &Entry, text: String) -> Problem {
+    let problem = Problem {
+        line: Some(entry.line),
+        section: Some(section.name().to_owned()),
+        key: Some(entry.key.clone()),
+        ..Problem::of_file(file, text)
+    };
+    problem.as_warning()
+}
+
+const UNKNOWN: &str = "this key is not known and has no effect";
 const NOT_YET: &str = "this has no effect in this version";
 const MESH: &str = "this has no effect: agents are asked through the mesh";
+const OUR_PREFIX: &str = "X2GOBROKER_";
 
-const USED: &[(&str, &[&str])] = &[
-    (
-        "global",
-        &[
-            "require-password",
-            "require-cookie",
-            "use-static-cookie",
-            "auth-timeout",
-            "my-cookie",
-            "my-cookie-file",
-            "verify-ip",
-            "enable-plain-output",
-            "plain-values",
-            "default-auth-mech",
-            "default-agent-query-mode",
-            "client-events",
-            "client-live-event",
-            "session-counts",
-            "offer-all-sessions",
-            "default-user-db",
-            "default-group-db",
-            "ignore-primary-group-memberships",
-            "pre_auth_scripts",
-            "post_auth_scripts",
-            "select_session_scripts",
-        ],
-    ),
-    (
-        "broker_inifile",
-        &[
-            "enable",
-            "session-profiles",
-            "auth-mech",
-            "agent-query-mode",
-            "user-db",
-            "group-db",
-        ],
-    ),
-    ("broker_zeroconf", &["auth-mech", "user-db", "group-db"]),
-    ("authmech_https_get", &["host", "port", "path", "ca-file"]),
-    (
-        "mesh",
-        &[
-            "node",
-            "identity",
-            "listen",
-            "advertise",
-            "seeds",
-            "state-directory",
-            "gossip",
-        ],
-    ),
-    ("scripts", &["directory", "deadline"]),
-    (
-        "http",
-        &[
-            "https-bind",
-            "unix-socket",
-            "unix-socket-mode",
-            "trusted-proxies",
-            "forwarded-header",
-            "base-path",
-            "host-names",
-        ],
-    ),
-    (
-        "limits",
-        &[
-            "max-connections",
-            "max-connections-per-client",
-            "request-timeout",
-            "idle-timeout",
-        ],
-    ),
-];
-
+/// Keys of x2gobroker 0.0.4.3 that mean nothing here, each with its reason. A key that
+/// something asks for needs no row.
 const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     (
         "global",
@@ -141,24 +214,24 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("broker_zeroconf", "desktop-shell", NOT_YET),
 ];
 
-/// Sections whose keys are names that the operator chooses.
-const FREE_SECTIONS: &[&str] = &["brokers", "logins"];
+/// Sections of x2gobroker 0.0.4.3 of which nothing is read, unless something asks.
+const UNUSED_SECTIONS: &[(&str, &str)] = &[
+    (
+        "authmech_pam",
+        "this has no effect: PAM is set up in its own files",
+    ),
+    (
+        "broker_ldap",
+        "this has no effect: there is no backend ldap, here or in x2gobroker 0.0.4.3",
+    ),
+];
 
-/// Sections of the original of which nothing is read.
-const UNUSED_SECTIONS: &[&str] = &["authmech_pam", "broker_ldap"];
-
-const SETTINGS: &[&str] = &[
-    "DAEMON_BIND_ADDRESS",
-    "X2GOBROKER_AGENT_CMD",
-    "X2GOBROKER_AGENT_USER",
-    "X2GOBROKER_AUTHSERVICE_SOCKET",
-    "X2GOBROKER_CONFIG",
-    "X2GOBROKER_DAEMON_GROUP",
-    "X2GOBROKER_DAEMON_USER",
-    "X2GOBROKER_DEBUG",
-    "X2GOBROKER_DEFAULT_BACKEND",
-    "X2GOBROKER_LOADCHECKER_SOCKET",
-    "X2GOBROKER_SESSIONPROFILES",
-    "X2GOBROKER_SSL_CERTFILE",
-    "X2GOBROKER_SSL_KEYFILE",
+/// Names of the environment and `defaults.conf` that mean nothing here.
+const SETTINGS_WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("X2GOBROKER_AGENT_CMD", MESH),
+    ("X2GOBROKER_AGENT_USER", MESH),
+    (
+        "X2GOBROKER_LOADCHECKER_SOCKET",
+        "this has no effect: agents tell their load themselves",
+    ),
 ];

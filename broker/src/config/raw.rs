@@ -1,18 +1,21 @@
 //! What stands in the files and the environment, before it means anything?
 
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 
 use super::Sources;
-use super::keys::{self, Effect};
+use super::keys::Known;
 use crate::ini::{Entry, Ini, Problem, Section, Severity, flag};
 
-/// The keys as texts, each with its file and line, and the problems found so far.
+/// The keys as texts, each with its file and line, and the problems found so far. It
+/// remembers what was asked for, so that nobody keeps a list of the keys that are known.
 #[derive(Debug)]
 pub(super) struct RawConfig<'a> {
     sources: Sources<'a>,
     config: &'a Ini,
     defaults: &'a Ini,
     problems: Vec<Problem>,
+    asked: RefCell<Known<'a>>,
 }
 
 /// A value from the command line, the environment or `defaults.conf`.
@@ -24,11 +27,11 @@ pub(super) struct Setting<'a> {
     line: Option<u32>,
 }
 
-/// Both files, parsed.
-#[derive(Debug)]
+/// Both files, parsed. Without any, all has its default.
+#[derive(Debug, Default)]
 pub(super) struct Files {
-    config: Ini,
-    defaults: Ini,
+    pub(super) config: Ini,
+    pub(super) defaults: Ini,
 }
 
 impl Files {
@@ -59,6 +62,7 @@ impl<'a> RawConfig<'a> {
             config: &files.config,
             defaults: &files.defaults,
             problems: Vec::new(),
+            asked: RefCell::default(),
         }
     }
 
@@ -66,18 +70,21 @@ impl<'a> RawConfig<'a> {
         self.sources
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        self.problems
+    /// The problems, and all that was asked for.
+    pub(super) fn into_parts(self) -> (Vec<Problem>, Known<'a>) {
+        (self.problems, self.asked.into_inner())
     }
 
     /// A key of `x2gobroker.conf`.
-    pub(super) fn entry(&self, section: &'static str, key: &'static str) -> Option<Key<'a>> {
+    pub(super) fn entry(&self, section: &'a str, key: &'static str) -> Option<Key<'a>> {
+        self.asked.borrow_mut().add_key(section, key);
         let entry = self.config.get(section, key)?;
         Some(Key { section, entry })
     }
 
     /// All keys of a section whose keys are names that the operator chooses.
     pub(super) fn keys_of(&self, section: &'static str) -> Vec<Key<'a>> {
+        self.asked.borrow_mut().add_free_section(section);
         let config: &'a Ini = self.config;
         let entries = config.section(section).map(Section::entries);
         let keys = entries.into_iter().flatten();
@@ -85,13 +92,13 @@ impl<'a> RawConfig<'a> {
     }
 
     /// The text of a key; an empty one counts as absent.
-    pub(super) fn text(&self, section: &'static str, key: &'static str) -> Option<&'a str> {
+    pub(super) fn text(&self, section: &'a str, key: &'static str) -> Option<&'a str> {
         let key = self.entry(section, key)?;
         (!key.value().is_empty()).then_some(key.value())
     }
 
     /// A yes or no.
-    pub(super) fn flag(&mut self, section: &'static str, key: &'static str, default: bool) -> bool {
+    pub(super) fn flag(&mut self, section: &'a str, key: &'static str, default: bool) -> bool {
         let Some(key) = self.entry(section, key) else {
             return default;
         };
@@ -104,7 +111,7 @@ impl<'a> RawConfig<'a> {
     /// A number within its bounds.
     pub(super) fn number(
         &mut self,
-        section: &'static str,
+        section: &'a str,
         key: &'static str,
         range: RangeInclusive<u32>,
         default: u32,
@@ -125,6 +132,7 @@ impl<'a> RawConfig<'a> {
     /// A value of the environment, else of `[daemon]`, else of `[common]` in
     /// `defaults.conf`. An empty one counts as absent.
     pub(super) fn setting(&self, name: &'static str) -> Option<Setting<'a>> {
+        self.asked.borrow_mut().add_setting(name);
         if let Some(value) = self.sources.environment.get(name).filter(|v| !v.is_empty()) {
             let file = "environment";
             return Some(Setting {
@@ -189,42 +197,12 @@ impl<'a> RawConfig<'a> {
             last.severity = Severity::Warning;
         }
     }
-
-    /// Warns of each key that has no effect, or not yet.
-    pub(super) fn report_keys_without_effect(&mut self) {
-        let config = self.config;
-        for section in std::iter::once(config.defaults()).chain(config.sections()) {
-            for entry in section.entries() {
-                if let Effect::None(text) = keys::effect(section.name(), entry) {
-                    self.without_effect(self.sources.config_file, section, entry, text);
-                }
-            }
-        }
-        for section in self.defaults.sections() {
-            for entry in section.entries() {
-                if !keys::is_known_setting(&entry.key) {
-                    let text = keys::UNKNOWN;
-                    self.without_effect(self.sources.defaults_file, section, entry, text);
-                }
-            }
-        }
-    }
-
-    fn without_effect(&mut self, file: &str, section: &Section, entry: &Entry, text: &str) {
-        let problem = Problem {
-            line: Some(entry.line),
-            section: Some(section.name().to_owned()),
-            key: Some(entry.key.clone()),
-            ..Problem::of_file(file, text)
-        };
-        self.problems.push(problem.as_warning());
-    }
 }
 
 /// A key of `x2gobroker.conf` with its section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key<'a> {
-    section: &'static str,
+    section: &'a str,
     entry: &'a Entry,
 }
 

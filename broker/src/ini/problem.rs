@@ -65,11 +65,39 @@ pub enum Severity {
     Error,
 }
 
+/// What sort of mistake it is, for programs that read the output of `check-config`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProblemKind {
+    /// A file or a line that can't be read.
+    Unreadable,
+    /// A key or a section that nobody knows.
+    Unknown,
+    /// A key that is known and has no effect.
+    Ignored,
+    /// A value that can't be used as it stands.
+    Wrong,
+}
+
+impl ProblemKind {
+    /// One word for it; never changes.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Unknown => "unknown",
+            Self::Ignored => "ignored",
+            Self::Wrong => "wrong",
+        }
+    }
+}
+
 /// One thing that is wrong with a configuration file, for the log and `check-config`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// How much it matters.
     pub severity: Severity,
+    /// What sort of mistake it is.
+    pub kind: ProblemKind,
     /// The file as the caller calls it; or `environment`, `command line`.
     pub file: String,
     /// Counted from 1; absent when it is about the whole file.
@@ -88,6 +116,7 @@ impl Problem {
     pub fn of_file(file: &str, text: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
+            kind: ProblemKind::Wrong,
             file: file.to_owned(),
             line: None,
             section: None,
@@ -102,6 +131,7 @@ impl Problem {
         Self {
             line: Some(error.line),
             section: error.section.clone(),
+            kind: ProblemKind::Unreadable,
             ..Self::of_file(file, error.kind.to_string())
         }
     }
@@ -113,6 +143,12 @@ impl Problem {
             severity: Severity::Warning,
             ..self
         }
+    }
+
+    /// The same as a mistake of that sort.
+    #[must_use]
+    pub fn of_kind(self, kind: ProblemKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Whether a profile or the file is not used because of it.
