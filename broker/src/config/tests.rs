@@ -193,7 +193,7 @@ fn all_problems_are_told_at_once_with_their_lines() {
         "[limits] max-connections",
         "[http] https-bind",
         "[http] odd",
-        "[odd] key",
+        "[odd] this section is not known; its keys have no effect",
     ];
     assert_eq!(starts, expected, "{problems:#?}");
     let lines = problems
@@ -210,16 +210,56 @@ fn lines_that_can_not_be_read_make_the_file_unusable() {
 }
 
 #[test]
-fn unknown_keys_are_told_and_harmless() {
+fn unknown_and_ignored_keys_are_told_and_harmless() {
     let (_, problems) = parse(&format!(
-        "{OPEN}requir-password=false\nenable-json-output=true\n\
-         enable-uccs-output=false\nmy-cookie=11111111-2222-3333-4444-555555555555\n"
+        "{OPEN}requir-password=false\nverify_ip=no\nseeds=s1\nxyzzy=1\n\
+         cookie-directory = '/var/lib/x2gobroker/cookies'\nmy-cookie=11111111-2222\n\
+         [brokr_inifile]\nenable=true\n[http]\nhttps_bind=:1\n[broker_ldap]\nuri=ldap://x\n"
     ));
     let expected = [
-        "x2gobroker.conf:3: [global] requir-password: this key is not known and has no effect",
-        "x2gobroker.conf:4: [global] enable-json-output: this has no effect in this version",
+        "x2gobroker.conf:3: [global] requir-password: this key is not known and has no effect; \
+         did you mean require-password?",
+        "x2gobroker.conf:4: [global] verify_ip: this key is not known and has no effect; \
+         did you mean verify-ip?",
+        "x2gobroker.conf:5: [global] seeds: this key is not known and has no effect here; \
+         it belongs into [mesh]",
+        "x2gobroker.conf:6: [global] xyzzy: this key is not known and has no effect",
+        "x2gobroker.conf:7: [global] cookie-directory: this has no effect: the broker writes no \
+         cookie files",
+        "x2gobroker.conf:9: [brokr_inifile] this section is not known; did you mean \
+         [broker_inifile]?",
+        "x2gobroker.conf:12: [http] https_bind: this key is not known and has no effect; \
+         did you mean https-bind?",
+        "x2gobroker.conf:14: [broker_ldap] uri: this has no effect: there is no backend ldap, \
+         here or in x2gobroker 0.0.4.3",
     ];
     assert_eq!(problems, expected);
+}
+
+#[test]
+fn names_of_the_environment_and_defaults_are_known_or_told() {
+    let case = Case {
+        defaults: "[common]\nX2GOBROKER_DEBGU=1\nX2GOBROKER_DAEMON_USER=broker\n\
+            [authservice]\nX2GOBROKER_DEBUG=1\n[demon]\nX2GOBROKER_DEBUG=1\n",
+        environment: &[
+            ("X2GOBROKER_AGENT_CMD", "/agent"),
+            ("X2GOBROKER_ODD", "1"),
+            ("ODD", "1"),
+        ],
+        ..Case::of(OPEN)
+    };
+    let (config, problems) = case.parse().unwrap();
+    assert_eq!(config.process.user, "broker");
+    assert!(!config.process.debug);
+    let expected = [
+        "defaults.conf:2: [common] X2GOBROKER_DEBGU: this key is not known and has no effect; \
+         did you mean X2GOBROKER_DEBUG?",
+        "defaults.conf:7: [demon] X2GOBROKER_DEBUG: this section is not known; write [common] \
+         or [daemon]",
+        "environment: X2GOBROKER_AGENT_CMD: this has no effect: agents are asked through the mesh",
+        "environment: X2GOBROKER_ODD: this key is not known and has no effect",
+    ];
+    assert_eq!(texts(&problems), expected);
 }
 
 #[test]
