@@ -85,7 +85,7 @@ pub(super) fn told(
     who: &Authenticated,
     request: &Request,
 ) -> Answer<'static> {
-    let (Some(_), Some(user)) = (backend.clients.events, who.user()) else {
+    let (Some(_), Some(user)) = (backend.clients.events, who.account()) else {
         return Answer::Granted;
     };
     let event = match ClientEvent::parse(&request.sid, &request.event) {
