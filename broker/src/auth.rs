@@ -7,6 +7,8 @@
 
 pub mod authid;
 pub mod decision;
+mod https_get;
+pub mod pam;
 mod password;
 mod preset;
 pub mod spent;
@@ -202,7 +204,7 @@ impl Authenticator {
                 let password = &credentials.password;
                 self.0
                     .passwords
-                    .check(&how.mechanism, user, password)
+                    .check(&how.mechanism, user, password, who.client)
                     .await?;
                 let first = self.now();
                 self.new_authid(how, &who, first, renewal)

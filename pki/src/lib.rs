@@ -61,7 +61,8 @@ pub use store::{
     DEFAULT_CA_DIR, DEFAULT_NODE_DIR, KeyFileError, LEAF_CERTIFICATE, LEAF_KEY, ROOTS, StoreError,
 };
 pub use tls::{
-    BindError, ChannelLimits, ConnectError, Expect, HandshakeFailure, HttpsConfigError,
-    ListenerLimits, MeshConfigsError, MeshIncoming, MeshListener, MeshStream, PeerIdentity,
-    https_server_config, mesh_channel, mesh_connect, mesh_server,
+    BindError, ChannelLimits, ConnectError, Expect, HandshakeFailure, HttpsClientError,
+    HttpsConfigError, ListenerLimits, MeshConfigsError, MeshIncoming, MeshListener, MeshStream,
+    PeerIdentity, https_client_config, https_server_config, mesh_channel, mesh_connect,
+    mesh_server,
 };

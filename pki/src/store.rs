@@ -255,7 +255,7 @@ fn cannot_read(path: &Path) -> impl Fn(io::Error) -> StoreError {
 }
 
 /// Real ones have a few kilobytes; a bundle of twenty roots has 20.
-const MAX_FILE: u64 = 256 * 1024;
+const MAX_FILE: u64 = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

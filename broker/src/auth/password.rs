@@ -1,41 +1,85 @@
 //! Is this the user's password? Asks whoever the configuration says.
 
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
+use std::path::Path;
 
-use proto::{BrokerUser, Secret};
+use proto::{BrokerUser, PamVerdict, Secret};
+use tracing::{info, warn};
 
 use super::WhyDenied;
+use super::https_get::HttpsGet;
+use super::pam::Pam;
 use crate::config::Mechanism;
 
 /// Those who can be asked.
 #[derive(Debug)]
 pub(super) struct Passwords {
-    #[expect(dead_code, reason = "PAM is not asked yet")]
-    authservice: PathBuf,
+    pam: Pam,
+    https_get: HttpsGet,
 }
 
 impl Passwords {
     pub(super) fn new(authservice: &Path) -> Self {
         Self {
-            authservice: authservice.to_owned(),
+            pam: Pam::new(authservice),
+            https_get: HttpsGet::default(),
         }
     }
 
-    #[expect(clippy::unused_async, reason = "PAM is not asked yet")]
     pub(super) async fn check(
         &self,
         mechanism: &Mechanism,
         user: Option<&BrokerUser>,
         password: &Secret,
+        client: IpAddr,
     ) -> Result<(), WhyDenied> {
+        if *mechanism == Mechanism::None {
+            return Ok(());
+        }
+        let Some(user) = user.filter(|_| !password.expose().is_empty()) else {
+            return Err(WhyDenied::Password);
+        };
         match mechanism {
             Mechanism::None => Ok(()),
-            Mechanism::Pam | Mechanism::HttpsGet(_)
-                if user.is_none() || password.expose().is_empty() =>
-            {
+            Mechanism::Pam => self.by_pam(user, password, client).await,
+            Mechanism::HttpsGet(config) => {
+                let opened = self.https_get.opens(config, user, password).await;
+                match opened {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(WhyDenied::Password),
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        warn!(error, %user, "a password could not be checked");
+                        Err(WhyDenied::Unavailable)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn by_pam(
+        &self,
+        user: &BrokerUser,
+        password: &Secret,
+        client: IpAddr,
+    ) -> Result<(), WhyDenied> {
+        let client = client.to_canonical().to_string();
+        match self.pam.ask(user, password, &client).await {
+            Ok(PamVerdict::Granted) => Ok(()),
+            Ok(PamVerdict::Refused) => Err(WhyDenied::Password),
+            Ok(PamVerdict::PasswordExpired) => {
+                info!(%user, "the password has run out; it must be changed elsewhere");
                 Err(WhyDenied::Password)
             }
-            Mechanism::Pam | Mechanism::HttpsGet(_) => Err(WhyDenied::Unavailable),
+            Ok(verdict @ (PamVerdict::Busy | PamVerdict::Unavailable)) => {
+                warn!(%user, ?verdict, "PAM could not be asked");
+                Err(WhyDenied::Unavailable)
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(error, %user, "a password could not be checked");
+                Err(WhyDenied::Unavailable)
+            }
         }
     }
 }

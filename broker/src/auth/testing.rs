@@ -26,6 +26,17 @@ impl Farm {
     pub(crate) fn new(name: &str) -> Self {
         let start = UnixTime::since_unix_epoch(Duration::from_secs(START));
         let (clock, hand) = Clock::manual(start);
+        Self::with_clock(name, clock, hand)
+    }
+
+    /// One whose certificates are valid now, for those who look at the machine's clock.
+    pub(crate) fn of_today(name: &str) -> Self {
+        let clock = Clock::system();
+        let hand = ManualClock::new(clock.now());
+        Self::with_clock(name, clock, hand)
+    }
+
+    fn with_clock(name: &str, clock: Clock, hand: ManualClock) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let farm = FarmName::parse(name).unwrap();
         pki::init_ca(&dir.path().join("ca"), &farm, &clock).unwrap();
@@ -37,11 +48,16 @@ impl Farm {
         }
     }
 
-    pub(crate) fn member(&self, role: Role, node: &str) -> Identity {
+    /// The directory with the files of a new member.
+    pub(crate) fn files(&self, role: Role, node: &str) -> PathBuf {
         let request = IssueRequest::new(role, NodeName::parse(node).unwrap());
         let out: PathBuf = self.dir.path().join(format!("{role}-{node}"));
         pki::issue(&self.dir.path().join("ca"), &request, &out, &self.clock).unwrap();
-        pki::load_identity(&out, &self.clock).unwrap()
+        out
+    }
+
+    pub(crate) fn member(&self, role: Role, node: &str) -> Identity {
+        pki::load_identity(&self.files(role, node), &self.clock).unwrap()
     }
 
     pub(crate) fn replica(&self, node: &str) -> Replica {
