@@ -59,6 +59,10 @@ impl Conversations {
     }
 
     /// `/proc/self/exe` is this very program, also after an upgrade replaced the file.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "each conversation is a process of its own"
+    )]
     fn start(&self) -> io::Result<Child> {
         Command::new("/proc/self/exe")
             .args(["--conversation", "--pam-service", &self.pam_service])
