@@ -12,7 +12,7 @@ use nonstick::items::ItemsMut;
 use nonstick::{
     AuthnFlags, ConversationAdapter, ErrorCode, PamShared, Transaction, TransactionBuilder,
 };
-use proto::{PamQuestion, PamVerdict, Username};
+use proto::{BrokerUser, PamQuestion, PamVerdict};
 use zeroize::Zeroizing;
 
 /// Asks the PAM service whether the password is right and the account may be used.
@@ -27,7 +27,7 @@ pub fn ask(service: &str, question: &PamQuestion) -> PamVerdict {
     if texts.iter().any(|text| text.contains(&0)) {
         return PamVerdict::Refused;
     }
-    if Username::parse(&question.user).is_err() || question.password.is_empty() {
+    if BrokerUser::parse(&question.user).is_err() || question.password.is_empty() {
         return PamVerdict::Refused;
     }
     match converse(service, question) {

@@ -12,13 +12,13 @@ mod site;
 use std::time::{Duration, Instant};
 
 use broker::auth::pam::{Pam, PamError};
-use proto::{PamVerdict, Secret, Username};
+use proto::{BrokerUser, PamVerdict, Secret};
 use tokio::task::JoinSet;
 
 use site::{ALL_BYTES, Site, raw, root_or_skip};
 
 async fn ask(pam: &Pam, user: &str, password: &str) -> PamVerdict {
-    let user = Username::parse(user).unwrap();
+    let user = BrokerUser::parse(user).unwrap();
     let password = Secret::new(password.to_owned());
     pam.ask(&user, &password, "10.77.0.20").await.unwrap()
 }
@@ -164,7 +164,7 @@ async fn a_service_that_is_killed_is_missed_and_found_again() {
     let pam = site.pam();
     assert_eq!(ask(&pam, "alice", "pw-alice").await, PamVerdict::Granted);
     site.kill();
-    let alice = Username::parse("alice").unwrap();
+    let alice = BrokerUser::parse("alice").unwrap();
     let away = pam
         .ask(&alice, &Secret::new("pw-alice".to_owned()), "")
         .await;
