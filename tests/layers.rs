@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "broker/src/acl",
     "broker/src/ini.rs",
     "broker/src/ini",
+    "broker/src/logins.rs",
     "broker/src/names.rs",
     "broker/src/names",
     "broker/src/placement.rs",

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 /// The section name of a session profile, by which clients ask for it.
 ///
-/// Printable text without brackets, at most 256 bytes. X2Go Client does not encode it in
+/// Printable text in one line, without brackets and without white space at its ends, at
+/// most 256 bytes. X2Go Client does not encode it in
 /// its request, so IDs that work with every client are made of URL characters; others
 /// are accepted here because the original accepts them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,10 +21,12 @@ impl SessionProfileId {
     /// Checks and takes a profile ID.
     ///
     /// # Errors
-    /// When it is empty, too long, or holds a bracket or control character.
+    /// When it is empty, too long, holds a bracket, a control character or a line break,
+    /// or has white space at an end: requests lose it on their way.
     pub fn parse(text: &str) -> Result<Self, SessionProfileIdError> {
-        let printable = |c: char| !c.is_control() && c != '[' && c != ']';
-        if text.is_empty() || text.len() > MAX_BYTES || !text.chars().all(printable) {
+        let printable = |c: char| !c.is_control() && !"[]\u{2028}\u{2029}".contains(c);
+        let has_form = text.chars().all(printable) && text.trim() == text;
+        if text.is_empty() || text.len() > MAX_BYTES || !has_form {
             return Err(SessionProfileIdError);
         }
         Ok(Self(text.into()))
@@ -53,7 +56,21 @@ mod tests {
         for id in ["farm", "a-one", "Büro 2", "x"] {
             assert_eq!(SessionProfileId::parse(id).unwrap().as_str(), id);
         }
-        for id in ["", "a\nb", "a]b", &"x".repeat(257)] {
+        let long = "x".repeat(257);
+        for id in [
+            "",
+            " ",
+            " a",
+            "a ",
+            "a\nb",
+            "a\rb",
+            "a\0b",
+            "a]b",
+            "[a",
+            "a\u{2028}b",
+            "a\u{85}b",
+            &long,
+        ] {
             assert!(SessionProfileId::parse(id).is_err(), "{id:?}");
         }
     }

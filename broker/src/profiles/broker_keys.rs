@@ -1,6 +1,6 @@
 //! What do the `acl-*` and `broker-*` keys of a profile tell the broker?
 
-use super::literal::filled_items;
+use super::literal::{filled_items, is_plain_list};
 use super::reading::Reading;
 use crate::acl::{Acl, ClientPattern, NamePattern, Order, Rules};
 use crate::ini::{Entry, flag};
@@ -95,6 +95,10 @@ fn rules<P>(
 
 fn list<'a>(reading: &mut Reading<'a>, key: &str) -> Option<(&'a Entry, Vec<String>)> {
     let entry = reading.entry(key)?;
+    if !is_plain_list(&entry.value) {
+        let text = "this is no list; write names with commas between them, without brackets";
+        reading.error(entry, format!("{text}; the profile is left out"));
+    }
     let items: Vec<String> = filled_items(&entry.value).collect();
     if items.is_empty() {
         let text = "an empty list matches nobody; fill it, or remove the key";

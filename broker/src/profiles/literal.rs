@@ -13,6 +13,31 @@ pub(super) fn list_items(text: &str) -> Vec<String> {
     }
 }
 
+/// Whether nothing but a list stands here. In brackets: words, and quoted texts without
+/// backslashes, which Python would read as more than they are.
+pub(super) fn is_plain_list(text: &str) -> bool {
+    let text = text.trim();
+    let inner = match (text.strip_prefix('['), text.ends_with(']')) {
+        (None, ends) => return !ends,
+        (Some(inner), true) => inner.strip_suffix(']').unwrap_or_default(),
+        (Some(_), false) => return false,
+    };
+    let mut rest = inner.trim();
+    while !rest.is_empty() {
+        let (item, behind) = first_item(rest);
+        let is_quoted = rest.starts_with(['\'', '"']);
+        let odd = |c: char| c == '\\' || (!is_quoted && "'\"[](){}".contains(c));
+        let behind = behind.trim_start();
+        // Behind a bare word its comma is gone already.
+        let is_end = !is_quoted || behind.is_empty() || behind.starts_with(',');
+        if item.chars().any(odd) || !is_end {
+            return false;
+        }
+        rest = behind.strip_prefix(',').unwrap_or(behind).trim_start();
+    }
+    true
+}
+
 /// Items that are not empty.
 pub(super) fn filled_items(text: &str) -> impl Iterator<Item = String> {
     list_items(text).into_iter().filter(|item| !item.is_empty())

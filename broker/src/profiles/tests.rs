@@ -1,3 +1,5 @@
+mod faults;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
