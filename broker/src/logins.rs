@@ -209,7 +209,8 @@ impl Users {
         }
         BrokerUser::parse(text)
             .map(Self::One)
-            .or_else(|_| Err(error()))
+            .ok()
+            .ok_or_else(error)
     }
 
     /// Domains and realms have no case; users have.
@@ -240,9 +241,10 @@ impl Account {
         match text {
             ANY => Ok(Self::AnyButRoot),
             "%u" => Ok(Self::OwnWithoutDomain),
-            name => Username::parse(name)
-                .map(Self::Named)
-                .or_else(|_| Err(LoginRuleError::Account(name.to_owned()))),
+            name => {
+                let account = Username::parse(name).ok().map(Self::Named);
+                account.ok_or_else(|| LoginRuleError::Account(name.to_owned()))
+            }
         }
     }
 

@@ -151,14 +151,14 @@ impl GroupsOwner {
     /// Takes what the system said.
     fn take(&mut self, done: Result<(Id, Result<UserGroups, LookUpError>), JoinError>) {
         let (id, told) = match done {
-            Ok((id, told)) => (id, told.map_err(|error| self.log(&error))),
-            Err(panic) => (panic.id(), Err(self.log(&panic))),
+            Ok((id, Ok(groups))) => (id, Ok(Arc::new(groups))),
+            Ok((id, Err(error))) => (id, Err(self.failed(&error))),
+            Err(panic) => (panic.id(), Err(self.failed(&panic))),
         };
         let Some(user) = self.subjects.remove(&id) else {
             return;
         };
-        let answer = told.or(Err(GroupsUnknown)).map(Arc::new);
-        if let Ok(groups) = &answer {
+        if let Ok(groups) = &told {
             if std::mem::take(&mut self.fails) {
                 info!("looking up groups works again");
             }
@@ -166,19 +166,20 @@ impl GroupsOwner {
         }
         let waiting = self.wanted.remove(&user).unwrap_or_default().waiting;
         for waiting in waiting {
-            let _ = waiting.send(answer.clone());
+            let _ = waiting.send(told.clone());
         }
         self.start();
     }
 
     /// Says once, until it works again, that the system fails.
-    fn log(&mut self, error: &(dyn std::error::Error + 'static)) {
+    fn failed(&mut self, error: &(dyn std::error::Error + 'static)) -> GroupsUnknown {
         if !std::mem::replace(&mut self.fails, true) {
             warn!(
                 error,
                 "groups can't be looked up; profiles that groups decide are hidden until they can"
             );
         }
+        GroupsUnknown
     }
 
     fn remember(&mut self, user: &BrokerUser, groups: &Arc<UserGroups>) {

@@ -151,7 +151,7 @@ proptest! {
         somebody in anybody(),
         known in any::<bool>(),
     ) {
-        let unknown = Somebody { groups: None, ..somebody.clone() };
+        let unknown = Somebody { groups: None, ..somebody };
         let needed = unknown.ask(|asker| acl.needs_groups(asker));
         let groups = somebody.groups.clone().unwrap_or_default();
         let told = Somebody { groups: known.then_some(groups), ..somebody };
