@@ -11,6 +11,7 @@ use super::qt::PlainValues;
 pub struct Rendered {
     text: String,
     gaps: Vec<(usize, Gap)>,
+    values: PlainValues,
 }
 
 /// What an answer fills in.
@@ -24,7 +25,10 @@ pub enum Gap {
 
 impl Rendered {
     pub(super) fn of(values: PlainValues, id: &str, options: &[Arc<ClientOption>]) -> Self {
-        let mut lines = Self::default();
+        let mut lines = Self {
+            values,
+            ..Self::default()
+        };
         let text = &mut lines.text;
         values.write_section(text, id);
         for option in options {
@@ -42,10 +46,23 @@ impl Rendered {
         let mut written = 0;
         for &(at, gap) in &self.gaps {
             out.push_str(self.text.get(written..at).unwrap_or_default());
+            let filled = out.len();
             fill(gap, out);
+            if gap == Gap::User {
+                self.quote(out, filled);
+            }
             written = at;
         }
         out.push_str(self.text.get(written..).unwrap_or_default());
+    }
+
+    /// A user may have a domain, `DOMAIN\user`. Names of hosts need no quotes.
+    fn quote(&self, out: &mut String, from: usize) {
+        let user = out.get(from..).unwrap_or_default();
+        if user.contains(|c: char| !c.is_ascii_alphanumeric() && !"_.-".contains(c)) {
+            let user = out.split_off(from);
+            self.values.write_text(out, &user);
+        }
     }
 
     /// How many bytes the lines have without what is filled in.

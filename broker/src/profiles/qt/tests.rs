@@ -167,6 +167,25 @@ host=s1,s2
     assert!(!settings.contains_key("z"), "the open quote takes it");
 }
 
+#[test]
+fn a_user_with_a_domain_is_read_as_it_is() {
+    for (values, user, expected) in [
+        (Quoted, "alice", "alice"),
+        (Quoted, "alice@example.org", "alice@example.org"),
+        (Quoted, r"LAB\alice", r#""LAB\\alice""#),
+        (Raw, r"LAB\alice", r"LAB\alice"),
+    ] {
+        let (profiles, _) = SessionProfiles::parse_with(values, "profiles", "[p]\n").unwrap();
+        let mut list = String::new();
+        let rendered = &profiles.get("p").unwrap().rendered;
+        rendered.write(&mut list, |gap, list| match gap {
+            Gap::User => list.push_str(user),
+            Gap::Host => list.push_str("s1"),
+        });
+        assert!(list.contains(&format!("\nuser={expected}\nhost=s1\n")), "{list}");
+    }
+}
+
 /// Texts of all kinds, with what has a meaning to Qt more often than by chance.
 fn texts() -> impl Strategy<Value = String> {
     prop_oneof![
