@@ -19,6 +19,7 @@ mod login;
 mod mesh;
 mod replica_killed;
 mod server_lost;
+mod values;
 mod x2goclient;
 
 /// Whether this machine can't run a lab; says so.

@@ -190,7 +190,7 @@ pub(crate) fn address(broker: HostName) -> SocketAddr {
 }
 
 /// Makes a CA and gives each host its certificate.
-fn enrol_all(lab: &Lab) {
+pub(crate) fn enrol_all(lab: &Lab) {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca");
     let program = binaries::binary("x2gobroker-ca").unwrap();
@@ -225,15 +225,15 @@ fn install_identity(lab: &Lab, host: HostName, from: &Path) {
     }
 }
 
-fn program(name: &str) -> String {
+pub(crate) fn program(name: &str) -> String {
     format!("{}/{name}", Lab::PROGRAMS)
 }
 
-static ONE_FARM: Mutex<()> = Mutex::new(());
+pub(crate) static ONE_FARM: Mutex<()> = Mutex::new(());
 
-const IDENTITY: &str = "/etc/x2go/broker/identity";
-const STATE: &str = "/var/lib/x2gobroker/mesh";
-const PROFILES_PATH: &str = "/etc/x2go/broker/x2gobroker-sessionprofiles.conf";
+pub(crate) const IDENTITY: &str = "/etc/x2go/broker/identity";
+pub(crate) const STATE: &str = "/var/lib/x2gobroker/mesh";
+pub(crate) const PROFILES_PATH: &str = "/etc/x2go/broker/x2gobroker-sessionprofiles.conf";
 const PROFILES: &str = "\
 [DEFAULT]
 command=TERMINAL

@@ -1,6 +1,8 @@
 //! How does a person log in with the real x2goclient? By typing into its windows, on a
 //! screen that nobody sees.
 
+mod labels;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -9,6 +11,7 @@ use super::accounts::DESK;
 use super::{CLIENT_HOST, Lab, ListedSession};
 use crate::process::{Process, run};
 use crate::wait::{Progress, now, wait_for};
+use labels::Bus;
 
 /// Who logs in where, and to what.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +22,7 @@ pub struct Login<'a> {
     pub user: &'a str,
     /// The password.
     pub password: &'a str,
-    /// The name of the session profile, as the list shows it.
+    /// The name of the session profile to start, as the list shows it; empty for none.
     pub profile: &'a str,
 }
 
@@ -34,6 +37,7 @@ pub struct Desktop<'a> {
     // The client leaves before its screen.
     client: Process,
     _screen: Process,
+    bus: Option<Bus>,
 }
 
 impl<'a> Desktop<'a> {
@@ -45,6 +49,25 @@ impl<'a> Desktop<'a> {
     /// # Errors
     /// When it does not get there; the text carries the client's log and open windows.
     pub fn log_in(lab: &'a Lab, number: u32, login: Login<'_>) -> anyhow::Result<Self> {
+        Self::open(lab, number, login, |_, _| Ok(None))
+    }
+
+    /// As [`Self::log_in`], on a screen of which [`Self::texts`] can be read.
+    ///
+    /// # Errors
+    /// As [`Self::log_in`].
+    pub fn log_in_readably(lab: &'a Lab, number: u32, login: Login<'_>) -> anyhow::Result<Self> {
+        Self::open(lab, number, login, |display, home| {
+            Bus::start(lab, number, display, home).map(Some)
+        })
+    }
+
+    fn open(
+        lab: &'a Lab,
+        number: u32,
+        login: Login<'_>,
+        start_bus: impl FnOnce(&str, &str) -> anyhow::Result<Option<Bus>>,
+    ) -> anyhow::Result<Self> {
         let display = format!(":{}", 20 + number);
         let home = format!("/home/{DESK}/client{number}");
         lab.exec(CLIENT_HOST, DESK, &["mkdir", "-p", &home])?;
@@ -67,7 +90,8 @@ impl<'a> Desktop<'a> {
             )
         })
         .with_context(|| screen.story())?;
-        let client = start_client(lab, number, &display, &home, login)?;
+        let bus = start_bus(&display, &home)?;
+        let client = start_client(lab, number, (&display, &home), login, bus.as_ref())?;
         let mut desktop = Self {
             lab,
             display,
@@ -75,9 +99,19 @@ impl<'a> Desktop<'a> {
             pressed: None,
             client,
             _screen: screen,
+            bus,
         };
         desktop.type_password(login.password)?;
         Ok(desktop)
+    }
+
+    /// Returns all texts that the client shows on its screen, in no order.
+    ///
+    /// # Errors
+    /// When they can't be read, as without [`Self::log_in_readably`].
+    pub fn texts(&self) -> anyhow::Result<Vec<String>> {
+        let bus = self.bus.as_ref().context("this screen can't be read")?;
+        bus.texts((self.lab, &self.display, &self.home))
     }
 
     /// Waits until a session of the user runs on one of the servers, and says which.
@@ -228,9 +262,9 @@ impl<'a> Desktop<'a> {
 fn start_client(
     lab: &Lab,
     number: u32,
-    display: &str,
-    home: &str,
+    (display, home): (&str, &str),
     login: Login<'_>,
+    bus: Option<&Bus>,
 ) -> anyhow::Result<Process> {
     // x2goclient(lab): the login name is taken from the URL, so that only the password is typed.
     let with_user = format!("://{}@", login.user);
@@ -248,7 +282,8 @@ fn start_client(
     let argv: Vec<&str> = ["x2goclient"]
         .into_iter()
         .chain(options)
-        .chain([profile.as_str(), url.as_str()])
+        .chain([url.as_str()])
+        .chain((!login.profile.is_empty()).then_some(profile.as_str()))
         .collect();
     let mut command = lab.command(CLIENT_HOST, DESK, &argv)?;
     command.envs([
@@ -256,6 +291,7 @@ fn start_client(
         ("HOME", home),
         ("XDG_RUNTIME_DIR", home),
     ]);
+    command.envs(bus.iter().flat_map(|bus| bus.environment()));
     lab.start_command(CLIENT_HOST, &format!("x2goclient{number}"), &mut command)
 }
 

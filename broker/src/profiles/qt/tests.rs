@@ -182,7 +182,10 @@ fn a_user_with_a_domain_is_read_as_it_is() {
             Gap::User => list.push_str(user),
             Gap::Host => list.push_str("s1"),
         });
-        assert!(list.contains(&format!("\nuser={expected}\nhost=s1\n")), "{list}");
+        assert!(
+            list.contains(&format!("\nuser={expected}\nhost=s1\n")),
+            "{list}"
+        );
     }
 }
 
