@@ -4,7 +4,10 @@
 //! this address, showed a password at this time. It carries all that another replica needs
 //! to check it, so none keeps a list of those that were given out.
 //!
-//! It is three parts in base64url with dots between: the facts, the signature, the leaf.
+//! It is three parts in base64url with dots between: the facts, the signature, and the leaf
+//! in a short form.
+
+mod compact;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -152,7 +155,9 @@ impl AuthId {
         let signature = identity.sign(&context(mechanism), &facts);
         let signature = signature.map_err(MakeError::Sign)?;
         let leaf = identity.chain().first().map_or(&[][..], AsRef::as_ref);
-        let parts = [&facts[..], &signature[..], leaf].map(|part| URL_SAFE_NO_PAD.encode(part));
+        let leaf = compact::compacted(leaf);
+        let parts =
+            [&facts[..], &signature[..], &leaf[..]].map(|part| URL_SAFE_NO_PAD.encode(part));
         Ok(Secret::new(parts.join(".")))
     }
 
@@ -175,6 +180,7 @@ impl AuthId {
         else {
             return Err(ReadError::Form);
         };
+        let leaf = compact::expanded(&leaf, MAX_LEAF).ok_or(ReadError::Form)?;
         let read = Facts::read(&facts).ok_or(ReadError::Form)?;
         let signer = identity
             .verify(&context(mechanism), &facts, &signature, &leaf, now)
@@ -225,4 +231,12 @@ const MAX_TIME: u64 = (1 << (8 * TIME_BYTES)) - 1;
 
 /// Longer than any of ours, short enough for clients' shell lines.
 const MAX_BYTES: usize = 2048;
-const MAX_FACTS: usize = 128;
+
+/// A leaf with the longest names that there are has 970 bytes.
+const MAX_LEAF: usize = 2048;
+
+/// With the longest name of a user.
+const MAX_FACTS: usize = 192;
+
+#[cfg(test)]
+mod tests;

@@ -114,3 +114,6 @@ const PROBE_PASSWORD: &str = "FALSE";
 /// How far ahead the clock of another replica may be, in milliseconds: more than any that
 /// is kept by NTP. What comes from further ahead would live longer than it may.
 pub const MAX_SKEW: u64 = 120_000;
+
+#[cfg(test)]
+mod tests;

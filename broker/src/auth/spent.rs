@@ -77,3 +77,70 @@ const MOST: usize = 500_000;
 
 /// How many there may be before it is worth to look for those that ran out.
 const FIRST_SWEEP: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::prelude::*;
+
+    use super::{AlreadySpent, Spent};
+    use crate::auth::authid::Facts;
+
+    /// Number `n`, made at `issued` and good for `life`.
+    fn authid(n: u8, issued: u64, life: u64) -> Facts {
+        Facts {
+            user: None,
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            first: issued,
+            issued,
+            expires: issued + life,
+            nonce: [n; 12],
+        }
+    }
+
+    #[test]
+    fn an_authid_is_used_once() {
+        let mut spent = Spent::default();
+        let (a, b) = (authid(1, 10, 1000), authid(2, 10, 1000));
+        assert!(!spent.holds(&a));
+        assert_eq!(spent.spend(&a, 11), Ok(()));
+        assert_eq!(spent.spend(&a, 12), Err(AlreadySpent));
+        assert!(spent.holds(&a) && !spent.holds(&b));
+        assert_eq!(spent.spend(&b, 12), Ok(()));
+    }
+
+    #[test]
+    fn those_that_ran_out_make_room() {
+        let mut spent = Spent::with_limit(10);
+        for n in 0..100_u8 {
+            let issued = u64::from(n) * 1_000_000;
+            assert_eq!(spent.spend(&authid(n, issued, 1000), issued), Ok(()));
+        }
+        assert!(spent.used.len() <= 10);
+        assert_eq!(spent.forgotten_until, None);
+    }
+
+    proptest! {
+        /// However few are remembered, and in whatever order and however often they come.
+        #[test]
+        fn none_is_ever_used_twice(
+            uses in proptest::collection::vec((0..40_u8, 0..5_u64), 0..300),
+            most in 1..20_usize,
+        ) {
+            let mut spent = Spent::with_limit(most);
+            let mut used = HashSet::new();
+            let mut now = 1000;
+            for (n, later) in uses {
+                now += later;
+                let authid = authid(n, 900 + u64::from(n), 1_000_000);
+                if spent.spend(&authid, now).is_ok() {
+                    prop_assert!(used.insert(n), "{n} was used twice");
+                }
+                prop_assert!(spent.used.len() <= most);
+                prop_assert!(spent.holds(&authid));
+            }
+        }
+    }
+}

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use proto::{BrokerUser, Secret};
 
+use super::authid::{AuthId, Facts};
 use super::testing::Farm;
 use super::{Authenticator, Credentials, Granted, Renewal, WhyDenied};
 use crate::config::{AuthConfig, AuthIdConfig, Mechanism};
 use crate::logins::{LoginRule, LoginRules};
 
-fn open() -> AuthConfig {
+pub(super) fn open() -> AuthConfig {
     AuthConfig {
         require_password: true,
         require_authid: false,
@@ -137,4 +138,154 @@ async fn the_login_of_somebody_else_needs_a_rule() {
     assert_eq!(asks("", logins.clone()).await.unwrap(), "bob");
     let denied = asks("root", logins).await.unwrap_err();
     assert_eq!(denied.why, WhyDenied::Login);
+}
+
+#[tokio::test]
+async fn testcon_uses_up_no_authid() {
+    let farm = Farm::new("office");
+    let one = farm.replica("broker1");
+    let mut client = Client::new(open());
+    client.ask(&one).await.unwrap();
+    for _ in 0..3 {
+        let tested = client.send(&one, "alice", DESK, Renewal::Keep).await;
+        assert!(tested.unwrap().authid.is_none());
+    }
+    let used = client.authid.clone();
+    client.ask(&one).await.unwrap();
+    client.authid = used;
+    let tested = client.send(&one, "alice", DESK, Renewal::Keep).await;
+    assert_eq!(why(tested), Some(WhyDenied::AuthIdSpent));
+}
+
+#[tokio::test]
+async fn a_static_authid_stays_the_same_and_ends_in_time() {
+    let farm = Farm::new("office");
+    let (one, two) = (farm.replica("broker1"), farm.replica("broker2"));
+    let mut how = open();
+    how.authid.is_static = true;
+    how.authid.timeout = Duration::from_secs(3);
+    let mut client = Client::new(how);
+    client.ask(&one).await.unwrap();
+    let first = client.authid.clone();
+    for replica in [&two, &one, &two] {
+        client.ask(replica).await.unwrap();
+        assert_eq!(client.authid, first);
+    }
+    farm.hand.advance(Duration::from_secs(4));
+    assert_eq!(why(client.ask(&one).await), Some(WhyDenied::AuthIdOld));
+}
+
+#[tokio::test]
+async fn the_time_of_an_authid_counts_from_the_password_and_not_from_its_last_use() {
+    let farm = Farm::new("office");
+    let one = farm.replica("broker1");
+    let mut how = open();
+    how.authid.timeout = Duration::from_secs(3);
+    let mut client = Client::new(how);
+    client.ask(&one).await.unwrap();
+    farm.hand.advance(Duration::from_secs(2));
+    client.ask(&one).await.unwrap();
+    farm.hand.advance(Duration::from_secs(2));
+    assert_eq!(why(client.ask(&one).await), Some(WhyDenied::AuthIdOld));
+}
+
+#[tokio::test]
+async fn an_authid_lives_through_a_restart_of_the_replica_that_made_it() {
+    let farm = Farm::new("office");
+    let mut client = Client::new(open());
+    client.ask(&farm.replica("broker1")).await.unwrap();
+    // With its certificate renewed, and another in between.
+    client.ask(&farm.replica("broker1")).await.unwrap();
+    client.ask(&farm.replica("broker2")).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_preset_authid_and_the_right_password_let_in() {
+    let here = tempfile::tempdir().unwrap();
+    let file = here.path().join("x2gobroker.authid");
+    std::fs::write(&file, "# comment\n\n  of-the-file and more\nsecond\n").unwrap();
+    let farm = Farm::new("office");
+    let one = farm.replica("broker1");
+    let mut how = open();
+    how.require_authid = true;
+    how.authid.preset = Some(Secret::new("of-the-key".to_owned()));
+    // What is preset, what is sent, what becomes of it.
+    for (preset_file, authid, refused) in [
+        (None, "of-the-key", None),
+        (None, "", Some(WhyDenied::AuthIdMissing)),
+        (None, "of-the-file", Some(WhyDenied::AuthIdForeign)),
+        (Some(file.clone()), "of-the-file", None),
+        (
+            Some(file.clone()),
+            "of-the-key",
+            Some(WhyDenied::AuthIdForeign),
+        ),
+        (Some(here.path().join("none")), "of-the-key", None),
+        // A directory is there and can't be read.
+        (
+            Some(here.path().into()),
+            "of-the-key",
+            Some(WhyDenied::AuthIdForeign),
+        ),
+    ] {
+        how.authid.preset_file = preset_file;
+        let mut client = Client::new(how.clone());
+        authid.clone_into(&mut client.authid);
+        assert_eq!(why(client.ask(&one).await), refused, "{authid}");
+        if refused.is_none() {
+            assert_ne!(client.authid, authid);
+            client.ask(&one).await.unwrap();
+        }
+    }
+    // Without a password the preset one is all, and stays.
+    how.require_password = false;
+    how.authid.preset_file = Some(file);
+    let mut client = Client::new(how);
+    client.user = "";
+    for _ in 0..2 {
+        "of-the-file".clone_into(&mut client.authid);
+        let granted = client.ask(&one).await.unwrap();
+        assert!(granted.who.user().is_none());
+        assert_eq!(client.authid, "of-the-file");
+    }
+}
+
+#[tokio::test]
+async fn an_authid_that_many_use_at_once_lets_one_of_them_in() {
+    let farm = Farm::new("office");
+    let one = farm.replica("broker1");
+    let mut client = Client::new(open());
+    client.ask(&one).await.unwrap();
+    let mut racing = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (one, how) = (one.clone(), client.how.clone());
+        let sent = credentials("alice", "", &client.authid);
+        racing.spawn(async move {
+            let rules = LoginRules::default();
+            let granted = one.authenticate(&how, &rules, &sent, DESK, Renewal::Next);
+            granted.await.is_ok()
+        });
+    }
+    let let_in = racing.join_all().await.into_iter().filter(|&ok| ok);
+    assert_eq!(let_in.count(), 1);
+}
+
+#[tokio::test]
+async fn without_the_authservice_nobody_is_let_in_by_password_and_authids_go_on() {
+    let farm = Farm::new("office");
+    let one = farm.replica("broker1");
+    let mut how = open();
+    how.mechanism = Mechanism::Pam;
+    let mut client = Client::new(how.clone());
+    assert_eq!(why(client.ask(&one).await), Some(WhyDenied::Unavailable));
+    client.user = "";
+    assert_eq!(why(client.ask(&one).await), Some(WhyDenied::Password));
+    let alice = BrokerUser::parse("alice").unwrap();
+    let now = super::testing::START * 1000;
+    let facts = Facts::new(Some(&alice), DESK, now, now, how.authid.timeout).unwrap();
+    let replica = farm.member(pki::Role::Broker, "broker2");
+    let authid = AuthId::sign(&facts, &how.mechanism, &replica).unwrap();
+    client.user = "alice";
+    authid.expose().clone_into(&mut client.authid);
+    client.ask(&one).await.unwrap();
 }
