@@ -24,9 +24,39 @@ pub fn authorise(
     allowed.then_some(AllowedCaller(())).ok_or(Stranger)
 }
 
+/// Finds the number of an account in the text of passwd(5); none if it has no such line, or
+/// one that is not as it should be.
+#[must_use]
+pub fn number_in(passwd: &str, name: &str) -> Option<u32> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        if fields.next() != Some(name) {
+            return None;
+        }
+        fields.nth(1)?.parse().ok()
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Stranger, authorise};
+    use super::{Stranger, authorise, number_in};
+
+    #[test]
+    fn the_number_of_an_account_is_the_third_field_of_its_line() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nx2gobroker2:x:5:5::/:\n\
+                      x2gobroker:x:990:991::/var/lib/x2gobroker:/bin/sh\n";
+        assert_eq!(number_in(passwd, "x2gobroker"), Some(990));
+        for text in [
+            "",
+            "x2gobroker",
+            "x2gobroker:x",
+            "x2gobroker:x:",
+            "x2gobroker:x:-1:",
+            "+x2gobroker:x:1:",
+        ] {
+            assert_eq!(number_in(text, "x2gobroker"), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn root_and_the_account_of_the_broker_may_ask_and_nobody_else() {

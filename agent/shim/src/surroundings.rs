@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
@@ -16,6 +18,7 @@ use crate::sys;
 
 /// Makes descriptors, environment, signals, limits, mask and working directory our own.
 pub(crate) fn reset() -> Result<(), Refusal> {
+    hold_standard_descriptors()?;
     sys::close_other_descriptors().map_err(failed("closing descriptors"))?;
     sys::clear_environment().map_err(failed("clearing the environment"))?;
     sys::reset_signals();
@@ -29,6 +32,21 @@ pub(crate) fn reset() -> Result<(), Refusal> {
     // After the drop the agent may not signal this process, so it ends by itself. The
     // alarm outlives execve(2).
     alarm::set(LONGEST_RUN_SECONDS);
+    Ok(())
+}
+
+/// Puts /dev/null where one of the first three descriptors is closed, so that no file that
+/// is opened later can become the standard output.
+fn hold_standard_descriptors() -> Result<(), Refusal> {
+    for _ in 0..3 {
+        let nothing = open("/dev/null", OFlag::O_RDWR, Mode::empty());
+        let nothing = nothing.map_err(failed("opening /dev/null"))?;
+        if nothing.as_raw_fd() > 2 {
+            break;
+        }
+        // It stays open under its number.
+        let _ = nothing.into_raw_fd();
+    }
     Ok(())
 }
 

@@ -1,10 +1,22 @@
-//! Which system calls have no safe function? The only unsafe code of the project.
+//! What has no safe function? The only unsafe code of the project: the entry point, and
+//! three calls that nix does not have or can't make safe.
 
-#![expect(unsafe_code, reason = "nix has no safe function for these three")]
+#![expect(unsafe_code, reason = "no safe function does what these four do")]
 
 use std::io;
 
 use nix::libc;
+
+/// Where the C library starts the program, with no code of a runtime before it.
+///
+/// The arguments are left to the standard library, which has them from the GNU C library.
+#[cfg(target_env = "gnu")]
+// SAFETY: this is the one function of that name in the program, and it has the type that
+// the C library calls.
+#[unsafe(no_mangle)]
+extern "C" fn main(_count: libc::c_int, _vector: *const *const libc::c_char) -> libc::c_int {
+    crate::start().into()
+}
 
 /// Closes every descriptor but the first three, whatever the caller left open.
 ///
