@@ -6,6 +6,7 @@
 
 mod clients;
 mod parts;
+mod signals;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -22,8 +23,6 @@ use pki::{
     MeshListener, Reloader, Role, mesh_server,
 };
 use proto::NodeId;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -35,10 +34,13 @@ use crate::frontend::https::socket::BindError;
 use crate::frontend::https::{Places, Serving};
 use crate::groups::{self, GroupLimits, GroupsOwner};
 use crate::placement::PlacementKey;
+use crate::process::{self, Process};
 use crate::task::select_session::Placing;
 use crate::view::feed::Feed;
 use clients::{Desk, bind_clients};
 use parts::Parts;
+pub(crate) use signals::Reloads;
+use signals::Signals;
 
 /// Why a replica can't start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +126,7 @@ pub enum AppError {
 ///
 /// # Errors
 /// When it can't start, or one of its parts ended early.
-pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
+pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result<(), AppError> {
     let clock = Clock::system();
     let (reloader, identity) = open_identity(&config.mesh, &clock)?;
     let mesh = bind_mesh(&config.mesh, &identity).await?;
@@ -178,8 +180,9 @@ pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     for named in &config.brokers {
         desk.add_named(named, &origin)?;
     }
-    let listeners = bind_clients(&config)?;
-    let mut signals = Signals::new().map_err(AppError::Signals)?;
+    let listeners = bind_clients(&config, std::mem::take(&mut process.reserved))?;
+    let log = process.log.clone();
+    let mut signals = Signals::new(log, desk.reloaders.len()).map_err(AppError::Signals)?;
 
     let serving = CancellationToken::new();
     let running = CancellationToken::new();
@@ -226,7 +229,7 @@ pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         let (serving_all, stop) = (serving_all.clone(), serving.clone());
         clients.add("client listener", listener.run(serving_all, stop, GRACE));
     }
-    tell_systemd(sd_notify::NotifyState::Ready);
+    process.ready();
     info!(node = %config.mesh.node, %generation, %advertise, "replica started");
 
     let ended = tokio::select! {
@@ -235,7 +238,7 @@ pub async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         part = parts.first_end() => Some(part),
         part = clients.first_end() => Some(part),
     };
-    tell_systemd(sd_notify::NotifyState::Stopping);
+    process::stopping();
     info!("stopping");
     serving.cancel();
     clients.all_end(GRACE + GRACE_MARGIN).await;
@@ -326,61 +329,6 @@ fn introduce(handle: &ClusterHandle) {
     let software = env!("CARGO_PKG_VERSION").to_owned();
     if let Err(error) = handle.advertise(proto::KEY_SOFTWARE, software) {
         warn!(error = %error, "the software version is not advertised");
-    }
-}
-
-fn tell_systemd(state: sd_notify::NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        warn!(error = %error, "systemd could not be told");
-    }
-}
-
-/// SIGTERM and SIGINT stop; SIGHUP reads the files again.
-struct Signals {
-    stop: watch::Receiver<bool>,
-    reload: watch::Receiver<()>,
-    _waiting: tokio::task::JoinSet<()>,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        let (mut term, mut int) = (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
-        let mut hup = signal(SignalKind::hangup())?;
-        let (stopped, stop) = watch::channel(false);
-        let (reloaded, reload) = watch::channel(());
-        let mut waiting = tokio::task::JoinSet::new();
-        waiting.spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = term.recv() => break,
-                    _ = int.recv() => break,
-                    _ = hup.recv() => {
-                        info!("reading the configuration again");
-                        reloaded.send_replace(());
-                    }
-                }
-            }
-            stopped.send_replace(true);
-            // Keeps `reloaded` open until the process ends.
-            std::future::pending::<()>().await;
-        });
-        Ok(Self {
-            stop,
-            reload,
-            _waiting: waiting,
-        })
-    }
-
-    fn reloads(&self) -> watch::Receiver<()> {
-        self.reload.clone()
-    }
-
-    async fn stop(&mut self) {
-        // An error means that nobody waits for signals any more: stop as well.
-        let _ = self.stop.wait_for(|stop| *stop).await;
     }
 }
 

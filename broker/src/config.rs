@@ -10,7 +10,9 @@ mod address;
 mod auth;
 mod brokers;
 mod client_events;
+mod default_files;
 mod http;
+mod inspect;
 mod keys;
 pub mod load;
 mod mesh;
@@ -36,6 +38,7 @@ use crate::ini::Problem;
 use crate::profiles::PlainValues;
 use crate::scripts::ScriptsConfig;
 use crate::task::list_sessions::HostsShown;
+use inspect::Leads;
 use keys::Known;
 use raw::{Files, RawConfig};
 
@@ -128,22 +131,55 @@ impl Config {
     /// # Errors
     /// All problems, warnings included, when one of them is an error.
     pub fn parse(sources: &Sources<'_>) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let files = Files::parse(sources)?;
-        let mut raw = RawConfig::new(*sources, &files);
-        let config = Self::build(&mut raw);
-        let (mut problems, asked) = raw.into_parts();
-        let nothing = BTreeMap::new();
-        let blank = Files::default();
-        let mut known = Self::asked_without_files(sources, &nothing, &blank);
-        known.extend(asked);
-        problems.extend(keys::without_effect(&known, sources, &files));
-        problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-        // A key that several parts read is told once.
-        problems.dedup();
+        let (files, mut problems) = Files::parse(sources);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let config = Self::read(sources, &files, &mut problems, Self::build);
         match config {
             Some(config) if !problems.iter().any(Problem::is_error) => Ok((config, problems)),
             _ => Err(problems),
         }
+    }
+
+    /// All problems of all sources, and what they lead to as far as they can be read.
+    fn inspect(sources: &Sources<'_>) -> (Vec<Problem>, Leads) {
+        let (files, mut problems) = Files::parse(sources);
+        let leads = Self::read(sources, &files, &mut problems, |raw| {
+            let config = Self::build(raw);
+            let n_problems = raw.n_problems();
+            let leads = Leads {
+                inifile: InifileConfig::build(raw),
+                preset_file: raw.text("global", "my-cookie-file").map(PathBuf::from),
+                brokers: brokers::named(raw),
+            };
+            // They were told when all was read.
+            raw.forget_problems_after(n_problems);
+            drop(config);
+            leads
+        });
+        (problems, leads)
+    }
+
+    /// Reads what `build` wants, and adds the problems with the keys of all files.
+    fn read<T>(
+        sources: &Sources<'_>,
+        files: &Files,
+        problems: &mut Vec<Problem>,
+        build: impl FnOnce(&mut RawConfig<'_>) -> T,
+    ) -> T {
+        let mut raw = RawConfig::new(*sources, files);
+        let built = build(&mut raw);
+        let (found, asked) = raw.into_parts();
+        problems.extend(found);
+        let (nothing, blank) = (BTreeMap::new(), Files::default());
+        let mut known = Self::asked_without_files(sources, &nothing, &blank);
+        known.extend(asked);
+        problems.extend(keys::without_effect(&known, sources, files));
+        problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        // A key that several parts read is told once.
+        problems.dedup();
+        built
     }
 
     /// Some keys are asked for only when another one is missing: what is asked for when all
@@ -162,6 +198,21 @@ impl Config {
         // Its problems are not those of the operator's files.
         let _ = Self::build(&mut raw);
         raw.into_parts().1
+    }
+
+    /// The names that are asked for in the environment and `defaults.conf`.
+    fn known_settings() -> Known<'static> {
+        let (nothing, blank) = (BTreeMap::new(), Files::default());
+        let sources = Sources {
+            config_file: "",
+            config: "",
+            defaults_file: "",
+            defaults: "",
+            environment: &nothing,
+            bind: None,
+            host_name: "",
+        };
+        Self::asked_without_files(&sources, &nothing, &blank).only_settings()
     }
 
     /// None only together with an error.

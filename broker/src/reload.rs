@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::app::Reloads;
 use crate::config::Config;
 use crate::config::load::{self, Origin};
 use crate::ini::Problem;
@@ -54,17 +55,19 @@ impl SettingsReloader {
         (reloader, settings)
     }
 
-    /// Looks for changes until told to stop, and at once when `look_now` changes.
-    pub async fn run(mut self, mut look_now: watch::Receiver<()>, stop: CancellationToken) {
+    /// Looks for changes until told to stop, and at once when asked to.
+    pub(crate) async fn run(mut self, mut reloads: Reloads, stop: CancellationToken) {
         let mut every = tokio::time::interval(LOOK_EVERY);
         loop {
+            let mut is_asked = false;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                asked = look_now.changed() => {
-                    if asked.is_err() {
+                asked = reloads.asked() => {
+                    if asked.is_none() {
                         return;
                     }
+                    is_asked = true;
                     self.seen = None;
                 }
                 _ = every.tick() => {}
@@ -80,6 +83,9 @@ impl SettingsReloader {
                     error!(error = %panic, "reading the configuration ended in a panic");
                     return;
                 }
+            }
+            if is_asked {
+                reloads.done();
             }
         }
     }

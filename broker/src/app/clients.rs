@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
+use tokio::net::TcpSocket;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::AppError;
@@ -75,7 +76,15 @@ impl Desk {
 }
 
 /// Opens the sockets for clients, or takes those that systemd hands over instead.
-pub(super) fn bind_clients(config: &Config) -> Result<Vec<HttpListener>, AppError> {
+/// What was bound before the privileges went is used where it is wanted.
+pub(super) fn bind_clients(
+    config: &Config,
+    mut reserved: Vec<(SocketAddr, TcpSocket)>,
+) -> Result<Vec<HttpListener>, AppError> {
+    let mut bind_tcp = |address| match reserved.iter().position(|(own, _)| *own == address) {
+        Some(idx) => Socket::listen(address, reserved.swap_remove(idx).1),
+        None => Socket::bind_tcp(address),
+    };
     let tls = match &config.http.https {
         Some(https) => Some(
             pki::https_server_config(&https.certificate, &https.key).map_err(AppError::Https)?,
@@ -92,10 +101,10 @@ pub(super) fn bind_clients(config: &Config) -> Result<Vec<HttpListener>, AppErro
     }
     let mut sockets = Vec::new();
     if let Some(address) = config.http.http {
-        sockets.push((Socket::bind_tcp(address)?, None));
+        sockets.push((bind_tcp(address)?, None));
     }
     if let Some(https) = &config.http.https {
-        sockets.push((Socket::bind_tcp(https.bind)?, tls));
+        sockets.push((bind_tcp(https.bind)?, tls));
     }
     if let Some(unix) = &config.http.unix {
         sockets.push((Socket::bind_unix(&unix.path, unix.mode)?, None));

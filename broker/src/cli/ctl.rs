@@ -59,7 +59,7 @@ enum Command {
 #[must_use]
 pub fn ctl() -> ExitCode {
     let ctl = Ctl::parse();
-    super::start_log("warn");
+    let _log = super::start_log("warn");
     super::end(run(&ctl))
 }
 

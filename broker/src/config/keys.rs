@@ -41,6 +41,14 @@ impl<'a> Known<'a> {
         self.settings.extend(other.settings);
     }
 
+    /// Without the keys, whose sections may be borrowed.
+    pub(super) fn only_settings(self) -> Known<'static> {
+        Known {
+            settings: self.settings,
+            ..Known::default()
+        }
+    }
+
     /// What [`DEFAULT_SECTION`] gives to all sections counts wherever it is asked for.
     fn has(&self, section: &str, key: &str) -> bool {
         let is_it = |known: &&(&str, &str)| known.0 == section && known.1 == key;
@@ -174,6 +182,17 @@ fn setting_remark(known: &Known<'_>, section: &str, name: &str) -> Option<(Probl
             Some((ProblemKind::Unknown, text.to_owned()))
         }
     }
+}
+
+/// Whether the environment and `defaults.conf` may hold this name.
+pub(super) fn is_setting(name: &str) -> bool {
+    let asked = super::Config::known_settings();
+    asked.settings().any(|known| known == name)
+}
+
+/// What to say of a name that is none of them.
+pub(super) fn unknown_setting(name: &str) -> Option<(ProblemKind, String)> {
+    setting_remark(&super::Config::known_settings(), "common", name)
 }
 
 fn at(file: &str, section: &Section, entry: &Entry, text: String) -> Problem {

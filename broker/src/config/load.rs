@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{Config, InifileConfig, Sources};
-use crate::ini::{MAX_FILE_BYTES, Problem};
+use crate::ini::{Ini, MAX_FILE_BYTES, Problem};
 use crate::profiles::SessionProfiles;
 
 /// Where the configuration of a process comes from, to read it again and again.
@@ -25,6 +25,32 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Which `x2gobroker.conf` counts: that of the command line, of `X2GOBROKER_CONFIG` in
+    /// the environment or in `defaults.conf`, else the usual one. What is wrong with
+    /// `defaults.conf` is told when all is read.
+    #[must_use]
+    pub fn config_file(
+        option: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+        defaults_file: &Path,
+    ) -> PathBuf {
+        if let Some(file) = option {
+            return file.to_owned();
+        }
+        let name = "X2GOBROKER_CONFIG";
+        if let Some(file) = environment.get(name).filter(|file| !file.is_empty()) {
+            return file.into();
+        }
+        let defaults = read_if_exists(defaults_file).unwrap_or_default();
+        let (defaults, _) = Ini::parse_leniently(&defaults);
+        let entries = ["daemon", "common"].map(|section| defaults.get(section, name));
+        let mut entries = entries.into_iter().flatten();
+        match entries.find(|entry| !entry.value.is_empty()) {
+            Some(entry) => (&entry.value).into(),
+            None => CONFIG_FILE.into(),
+        }
+    }
+
     /// Reads the files as they are now. The second part are warnings.
     ///
     /// # Errors
@@ -93,3 +119,5 @@ pub fn session_profiles(
     let text = read(path).map_err(|problem| vec![problem])?;
     SessionProfiles::parse_with(inifile.plain_values, &path.display().to_string(), &text)
 }
+
+const CONFIG_FILE: &str = "/etc/x2go/x2gobroker.conf";

@@ -35,23 +35,16 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Parses both files.
-    ///
-    /// # Errors
-    /// All lines of both that can't be read.
-    pub(super) fn parse(sources: &Sources<'_>) -> Result<Self, Vec<Problem>> {
+    /// Parses both files as far as they can be read, with all lines that can't be.
+    pub(super) fn parse(sources: &Sources<'_>) -> (Self, Vec<Problem>) {
         let (config, config_errors) = Ini::parse_leniently(sources.config);
         let (defaults, defaults_errors) = Ini::parse_leniently(sources.defaults);
         let in_config = config_errors.iter();
         let in_config = in_config.map(|e| Problem::of_ini(sources.config_file, e));
         let in_defaults = defaults_errors.iter();
         let in_defaults = in_defaults.map(|e| Problem::of_ini(sources.defaults_file, e));
-        let problems: Vec<_> = in_config.chain(in_defaults).collect();
-        if problems.is_empty() {
-            Ok(Self { config, defaults })
-        } else {
-            Err(problems)
-        }
+        let problems = in_config.chain(in_defaults).collect();
+        (Self { config, defaults }, problems)
     }
 }
 
@@ -68,6 +61,14 @@ impl<'a> RawConfig<'a> {
 
     pub(super) fn sources(&self) -> Sources<'a> {
         self.sources
+    }
+
+    pub(super) fn n_problems(&self) -> usize {
+        self.problems.len()
+    }
+
+    pub(super) fn forget_problems_after(&mut self, n_problems: usize) {
+        self.problems.truncate(n_problems);
     }
 
     /// The problems, and all that was asked for.

@@ -56,6 +56,42 @@ pub(super) enum Stream {
 }
 
 impl Socket {
+    /// Takes an address, without listening yet: what needs privileges.
+    ///
+    /// # Errors
+    /// When it can't be bound.
+    pub fn reserve_tcp(address: SocketAddr) -> Result<TcpSocket, BindError> {
+        let bind = || -> io::Result<TcpSocket> {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            // Else a restart would wait for the old connections to be forgotten.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            Ok(socket)
+        };
+        bind().map_err(|source| BindError {
+            address: address.to_string(),
+            source,
+        })
+    }
+
+    /// Listens at an address that was taken.
+    ///
+    /// # Errors
+    /// When somebody else listens there by now.
+    ///
+    /// # Panics
+    /// Outside of tokio's runtime.
+    pub fn listen(address: SocketAddr, socket: TcpSocket) -> Result<Self, BindError> {
+        let listener = socket.listen(MAX_WAITING).map_err(|source| BindError {
+            address: address.to_string(),
+            source,
+        })?;
+        Ok(Self::Tcp(listener))
+    }
+
     /// Listens at an address.
     ///
     /// # Errors
@@ -64,21 +100,7 @@ impl Socket {
     /// # Panics
     /// Outside of tokio's runtime.
     pub fn bind_tcp(address: SocketAddr) -> Result<Self, BindError> {
-        let listen = || -> io::Result<TcpListener> {
-            let socket = match address {
-                SocketAddr::V4(_) => TcpSocket::new_v4()?,
-                SocketAddr::V6(_) => TcpSocket::new_v6()?,
-            };
-            // Else a restart would wait for the old connections to be forgotten.
-            socket.set_reuseaddr(true)?;
-            socket.bind(address)?;
-            socket.listen(MAX_WAITING)
-        };
-        let listener = listen().map_err(|source| BindError {
-            address: address.to_string(),
-            source,
-        })?;
-        Ok(Self::Tcp(listener))
+        Self::listen(address, Self::reserve_tcp(address)?)
     }
 
     /// Listens at a path, with these permissions. What an earlier process left there is

@@ -1,0 +1,5 @@
+//! The session broker's command line.
+
+fn main() -> std::process::ExitCode {
+    broker::cli::broker()
+}

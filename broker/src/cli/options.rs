@@ -1,0 +1,148 @@
+//! Which options do `x2gobroker` and `x2gobroker-daemon` share with x2gobroker 0.0.4.3?
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Args)]
+pub(super) struct SourceOptions {
+    /// The configuration file; goes before X2GOBROKER_CONFIG [default:
+    /// /etc/x2go/x2gobroker.conf].
+    #[arg(
+        short = 'C',
+        long,
+        visible_alias = "config",
+        value_name = "FILE",
+        global = true
+    )]
+    pub(super) config_file: Option<PathBuf>,
+
+    /// The file with the addresses and certificates to serve clients with.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/x2go/broker/defaults.conf",
+        global = true
+    )]
+    pub(super) defaults_file: PathBuf,
+}
+
+/// How clients are served.
+#[derive(Clone, Debug, Args)]
+pub(super) struct DaemonOptions {
+    /// Serve clients over HTTP(S), or answer one request of SSH.
+    #[arg(short = 'M', long, value_name = "MODE", value_enum, ignore_case = true)]
+    pub(super) mode: Option<Mode>,
+
+    /// Where to serve clients; goes before DAEMON_BIND_ADDRESS.
+    #[arg(short, long, value_name = "[ADDRESS:]PORT")]
+    pub(super) bind: Option<String>,
+
+    /// Say more in the log.
+    #[arg(short, long)]
+    pub(super) debug: bool,
+
+    /// Log to standard error, whatever else is asked for.
+    #[arg(short = 'i', long)]
+    pub(super) debug_interactively: bool,
+
+    /// Go to the background once clients are served. Under systemd with Type=notify this
+    /// does nothing.
+    #[arg(short = 'D', long)]
+    pub(super) daemonize: bool,
+
+    /// The file with the process ID [default with --daemonize:
+    /// /run/x2gobroker/x2gobroker-daemon.pid].
+    #[arg(short = 'P', long, value_name = "FILE")]
+    pub(super) pidfile: Option<PathBuf>,
+
+    /// The directory of broker.log, access.log and error.log [default with --daemonize:
+    /// /var/log/x2gobroker; else the log goes to standard error].
+    #[arg(short = 'L', long, value_name = "DIR")]
+    pub(super) logdir: Option<PathBuf>,
+
+    /// When started by root, become X2GOBROKER_DAEMON_USER with X2GOBROKER_DAEMON_GROUP.
+    #[arg(long)]
+    pub(super) drop_privileges: bool,
+
+    /// This is the process in the background.
+    #[arg(long, hide = true)]
+    pub(super) detached: bool,
+
+    #[command(flatten)]
+    pub(super) ssh: SshOptions,
+}
+
+/// What one request of the SSH mode asks.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "SSH mode")]
+pub(super) struct SshOptions {
+    /// The task: listsessions, selectsession, setpass or testcon.
+    #[arg(long, value_name = "TASK")]
+    task: Option<String>,
+    /// The user of the broker.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// The user of the X2Go servers.
+    #[arg(long, value_name = "USER")]
+    login: Option<String>,
+    /// What happened to a session.
+    #[arg(long, value_name = "EVENT")]
+    event: Option<String>,
+    /// The AUTHID of the last answer.
+    #[arg(long, aliases = ["auth-id", "authid", "next-authid"], value_name = "AUTHID")]
+    auth_cookie: Option<String>,
+    /// The session profile.
+    #[arg(long, alias = "sid", value_name = "ID")]
+    profile_id: Option<String>,
+    /// A backend other than the default one.
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<String>,
+}
+
+/// How clients reach the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Mode {
+    /// As a daemon, over HTTP or HTTPS.
+    Http,
+    /// Once for each request, started by sshd.
+    Ssh,
+}
+
+impl DaemonOptions {
+    /// Where log files go, if anywhere.
+    pub(super) fn log_directory(&self) -> Option<&Path> {
+        if self.debug_interactively {
+            return None;
+        }
+        let in_background = self.detached.then_some(Path::new(LOG_DIRECTORY));
+        self.logdir.as_deref().or(in_background)
+    }
+
+    /// The PID file, if there is to be one.
+    pub(super) fn pid_file(&self) -> Option<&Path> {
+        let in_background = self.detached.then_some(Path::new(PID_FILE));
+        self.pidfile.as_deref().or(in_background)
+    }
+}
+
+impl SshOptions {
+    /// Which options of the SSH mode are given.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("--task", &self.task),
+            ("--user", &self.user),
+            ("--login", &self.login),
+            ("--event", &self.event),
+            ("--auth-cookie", &self.auth_cookie),
+            ("--profile-id", &self.profile_id),
+            ("--backend", &self.backend),
+        ];
+        let given = all.into_iter().filter(|(_, value)| value.is_some());
+        given.map(|(name, _)| name).collect()
+    }
+}
+
+const LOG_DIRECTORY: &str = "/var/log/x2gobroker";
+const PID_FILE: &str = "/run/x2gobroker/x2gobroker-daemon.pid";
