@@ -152,7 +152,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         seeds: config.mesh.seeds.iter().map(ToString::to_string).collect(),
         settings,
     };
-    let auth_clock = clock.clone();
+    let (auth_clock, clock_of_answers) = (clock.clone(), clock.clone());
     let (cluster, handle) =
         Cluster::build(cluster_config, transport, Generations::stored(&dir, clock))
             .map_err(AppError::Cluster)?;
@@ -168,6 +168,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     };
     let (groups_owner, groups) = GroupsOwner::new(groups::look_up, GroupLimits::default());
     let mut desk = Desk {
+        clock: clock_of_answers,
         authenticator,
         placing,
         request_timeout: config.limits.request_timeout,

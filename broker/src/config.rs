@@ -11,6 +11,7 @@ mod auth;
 mod brokers;
 mod client_events;
 mod default_files;
+mod frontends;
 mod http;
 mod inspect;
 mod keys;
@@ -20,6 +21,7 @@ mod near;
 mod process;
 mod raw;
 mod scripts;
+mod zeroconf;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,9 +32,11 @@ pub use address::HostAndPort;
 pub use auth::{AuthConfig, AuthIdConfig, BackendAuth, HttpsGetConfig, Mechanism};
 pub use brokers::NamedBroker;
 pub use client_events::{ClientConfig, ClientEvents};
+pub use frontends::{FrontendConfig, PublicKeysConfig, Refusal};
 pub use http::{HttpConfig, HttpsConfig, UnixSocketConfig};
 pub use mesh::{GossipTiming, MeshConfig};
 pub use process::ProcessConfig;
+pub use zeroconf::ZeroconfConfig;
 
 use crate::ini::Problem;
 use crate::profiles::PlainValues;
@@ -80,6 +84,8 @@ pub struct Config {
     pub frontends: FrontendConfig,
     /// Where the session profiles are.
     pub inifile: InifileConfig,
+    /// The backend without session profiles.
+    pub zeroconf: ZeroconfConfig,
     /// What clients are told beyond the original.
     pub clients: ClientConfig,
     /// Bounds of the front ends.
@@ -88,15 +94,6 @@ pub struct Config {
     pub scripts: ScriptsConfig,
     /// Further brokers in this daemon.
     pub brokers: Vec<NamedBroker>,
-}
-
-/// Which front ends and backends answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrontendConfig {
-    /// `/plain/` answers.
-    pub plain: bool,
-    /// The backend of a URL that names none.
-    pub default_backend: String,
 }
 
 /// The backend `inifile`.
@@ -236,22 +233,12 @@ impl Config {
             accounts: AccountsConfig::build(raw),
             frontends,
             inifile,
+            zeroconf: ZeroconfConfig::build(raw),
             clients,
             limits,
             scripts: scripts::scripts(raw),
             brokers: brokers::named(raw),
         })
-    }
-}
-
-impl FrontendConfig {
-    fn build(raw: &mut RawConfig<'_>) -> Self {
-        let setting = raw.setting("X2GOBROKER_DEFAULT_BACKEND");
-        let default_backend = setting.map_or("inifile", |setting| setting.value);
-        Self {
-            plain: raw.flag("global", "enable-plain-output", true),
-            default_backend: default_backend.to_owned(),
-        }
     }
 }
 

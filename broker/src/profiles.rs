@@ -10,6 +10,7 @@ mod options;
 mod qt;
 mod reading;
 mod rendered;
+mod zeroconf;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use host::{HostError, ProfileHost};
 pub use options::OptionValue;
 pub use qt::PlainValues;
 pub use rendered::{Gap, Rendered};
+pub use zeroconf::zeroconf;
 
 use crate::acl::Acl;
 use crate::ini::{DEFAULT_SECTION, Ini, Problem};

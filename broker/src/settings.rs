@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use crate::config::{
     AccountsConfig, AuthConfig, ClientConfig, Config, FrontendConfig, InifileConfig,
 };
-use crate::profiles::SessionProfiles;
+use crate::names::ServerAddress;
+use crate::profiles::{self, DEFAULT_SSH_PORT, SessionProfiles};
 use crate::scripts::ScriptsConfig;
 use crate::task::list_sessions::HostsShown;
 
@@ -22,6 +23,8 @@ pub struct Settings {
     pub frontends: FrontendConfig,
     /// The backend `inifile`, when it answers.
     inifile: Option<Backend>,
+    /// The backend `zeroconf`, when it answers.
+    zeroconf: Option<Backend>,
 }
 
 /// The settings as they are now.
@@ -43,6 +46,9 @@ pub struct Backend {
     pub accounts: Arc<AccountsConfig>,
     /// The operator's own scripts.
     pub scripts: Arc<ScriptsConfig>,
+    /// The one server of a backend that has no other. It is handed out unasked, whatever
+    /// the profile is called: no agent of the farm speaks for it.
+    pub fixed_server: Option<ServerAddress>,
 }
 
 impl Settings {
@@ -61,10 +67,25 @@ impl Settings {
             profiles,
             accounts: Arc::new(config.accounts.clone()),
             scripts: Arc::new(config.scripts.clone()),
+            fixed_server: None,
         };
+        let zeroconf = &config.zeroconf;
+        let zeroconf = zeroconf.enabled.then(|| Backend {
+            auth: Arc::new(config.auth.zeroconf.clone()),
+            hosts_shown: HostsShown::All,
+            clients: config.clients,
+            profiles: Arc::new(profiles::zeroconf(&zeroconf.desktop_shell)),
+            accounts: Arc::new(config.accounts.clone()),
+            scripts: Arc::new(config.scripts.clone()),
+            fixed_server: Some(ServerAddress {
+                host: "localhost".to_owned(),
+                port: DEFAULT_SSH_PORT,
+            }),
+        });
         Self {
             frontends: config.frontends.clone(),
             inifile: enabled.then_some(inifile),
+            zeroconf,
         }
     }
 
@@ -78,6 +99,7 @@ impl Settings {
         };
         match name {
             "inifile" => self.inifile.as_ref(),
+            "zeroconf" => self.zeroconf.as_ref(),
             _ => None,
         }
     }

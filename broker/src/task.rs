@@ -130,12 +130,18 @@ impl Broker {
         let answer = match request.task {
             Task::TestConnection => Answer::TestConnection,
             Task::ListSessions => self.list(backend, &who).await,
-            Task::SelectSession => match self.profile(backend, &who, sid).await {
-                Some((profile, user)) => {
-                    let offered = backend.clients.offered;
-                    self.select(profile, user, offered, request, scripted).await
-                }
-                None => Answer::NoSuchProfile,
+            Task::SelectSession => match backend.fixed_server.clone() {
+                Some(server) => Answer::Selected(Selected {
+                    server,
+                    resume: Vec::new(),
+                }),
+                None => match self.profile(backend, &who, sid).await {
+                    Some((profile, user)) => {
+                        let offered = backend.clients.offered;
+                        self.select(profile, user, offered, request, scripted).await
+                    }
+                    None => Answer::NoSuchProfile,
+                },
             },
             Task::ClientEvent => told(&self.placing.feed.view(), backend, &who, request),
             Task::SetPassword | Task::Other => Answer::Granted,

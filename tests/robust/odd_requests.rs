@@ -111,7 +111,7 @@ fn odd_requests() -> Vec<(&'static str, Vec<u8>, u16)> {
         (
             "a path that is not UTF-8",
             post("/plain/%FF/", "", form),
-            400,
+            404,
         ),
         (
             "a path upwards",

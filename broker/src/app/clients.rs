@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
+use pki::Clock;
 use tokio::net::TcpSocket;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -25,6 +26,7 @@ use crate::task::select_session::Placing;
 
 /// All brokers of the daemon, and what keeps their settings.
 pub(super) struct Desk {
+    pub(super) clock: Clock,
     pub(super) authenticator: Authenticator,
     pub(super) placing: Placing,
     pub(super) request_timeout: Duration,
@@ -47,6 +49,7 @@ impl Desk {
         let app = router(Frontend {
             broker: Broker::new(settings, authenticator, directory, placing),
             request_timeout: self.request_timeout,
+            clock: self.clock.clone(),
         });
         let location = config.http.location.clone();
         self.sites.push(Site { location, app });

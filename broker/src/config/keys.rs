@@ -218,9 +218,6 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
         "cookie-directory",
         "this has no effect: the broker writes no cookie files",
     ),
-    ("global", "enable-json-output", NOT_YET),
-    ("global", "enable-uccs-output", NOT_YET),
-    ("global", "my-uccs-url-base", NOT_YET),
     ("global", "default-session-autologin", NOT_YET),
     ("global", "default-authorized-keys", NOT_YET),
     ("global", "default-sshproxy-authorized-keys", NOT_YET),
@@ -229,8 +226,6 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("global", "default-use-load-checker", MESH),
     ("global", "load-checker-intervals", MESH),
     ("broker_inifile", "use-load-checker", MESH),
-    ("broker_zeroconf", "enable", NOT_YET),
-    ("broker_zeroconf", "desktop-shell", NOT_YET),
 ];
 
 /// Sections of x2gobroker 0.0.4.3 of which nothing is read, unless something asks.
@@ -247,7 +242,6 @@ const UNUSED_SECTIONS: &[(&str, &str)] = &[
 
 /// Names of the environment and `defaults.conf` that mean nothing here.
 const SETTINGS_WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("X2GOBROKER_AGENT_CMD", MESH),
     ("X2GOBROKER_AGENT_USER", MESH),
     (
         "X2GOBROKER_LOADCHECKER_SOCKET",

@@ -242,7 +242,7 @@ fn names_of_the_environment_and_defaults_are_known_or_told() {
         defaults: "[common]\nX2GOBROKER_DEBGU=1\nX2GOBROKER_DAEMON_USER=broker\n\
             [authservice]\nX2GOBROKER_DEBUG=1\n[demon]\nX2GOBROKER_DEBUG=1\n",
         environment: &[
-            ("X2GOBROKER_AGENT_CMD", "/agent"),
+            ("X2GOBROKER_AGENT_USER", "/agent"),
             ("X2GOBROKER_ODD", "1"),
             ("ODD", "1"),
         ],
@@ -256,7 +256,7 @@ fn names_of_the_environment_and_defaults_are_known_or_told() {
          did you mean X2GOBROKER_DEBUG?",
         "defaults.conf:7: [demon] X2GOBROKER_DEBUG: this section is not known; write [common] \
          or [daemon]",
-        "environment: X2GOBROKER_AGENT_CMD: this has no effect: agents are asked through the mesh",
+        "environment: X2GOBROKER_AGENT_USER: this has no effect: agents are asked through the mesh",
         "environment: X2GOBROKER_ODD: this key is not known and has no effect",
     ];
     assert_eq!(texts(&problems), expected);

@@ -1,8 +1,10 @@
 //! What does a client ask, in the form fields of its request?
 //!
 //! Fields come from the query and from the body; of a repeated field the last value
-//! counts, the body's after the query's. Every content type is read as a form, since old
-//! clients send odd ones; only `multipart/form-data` is not read yet.
+//! counts, the body's after the query's. Every content type but `multipart/form-data` is
+//! read as a form, since old clients send odd ones.
+
+mod multipart;
 
 use proto::Secret;
 
@@ -21,27 +23,50 @@ pub enum FormError {
     /// More than [`MAX_BODY_BYTES`].
     #[error("the body is larger than 1 MB")]
     TooLarge,
-    /// Forms with files and boundaries.
-    #[error("multipart/form-data is not read")]
-    Multipart,
 }
 
-/// Reads the fields. `query` is what stands behind `?` in the URL, or empty;
+/// Whose words a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `/plain/`: X2Go Client.
+    Plain,
+    /// `/json/`: python-x2go. A profile may be called `profile-id`, and `sid` goes before
+    /// it; `listprofiles` is `listsessions`.
+    Json,
+}
+
+/// Reads the fields that X2Go Client sends. `query` is what stands behind `?` in the URL, or empty;
 /// `content_type` is empty when the client sent none.
 ///
 /// # Errors
 /// When a field is not UTF-8, the body is too large, or its type can't be read.
 pub fn parse(query: &str, content_type: &str, body: &[u8]) -> Result<Request, FormError> {
+    parse_as(Dialect::Plain, query, content_type, body)
+}
+
+/// As [`parse`], for either kind of client.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_as(
+    dialect: Dialect,
+    query: &str,
+    content_type: &str,
+    body: &[u8],
+) -> Result<Request, FormError> {
     if body.len() > MAX_BODY_BYTES {
         return Err(FormError::TooLarge);
     }
-    if is_multipart(content_type) {
-        return Err(FormError::Multipart);
-    }
     let mut fields = Fields::default();
     fields.take(query.as_bytes())?;
-    fields.take(body)?;
-    Ok(fields.into_request())
+    if is_multipart(content_type) {
+        for (name, value) in multipart::fields(content_type, body) {
+            fields.set(name, value.to_vec())?;
+        }
+    } else {
+        fields.take(body)?;
+    }
+    Ok(fields.into_request(dialect))
 }
 
 /// The values of [`FIELDS`], in that order.
@@ -49,7 +74,7 @@ pub fn parse(query: &str, content_type: &str, body: &[u8]) -> Result<Request, Fo
 struct Fields([String; FIELDS.len()]);
 
 impl Fields {
-    fn into_request(self) -> Request {
+    fn into_request(self, dialect: Dialect) -> Request {
         let Self(
             [
                 task,
@@ -67,11 +92,19 @@ impl Fields {
                 display,
                 started,
                 elapsed,
+                profile_id,
             ],
         ) = self;
         let task_word = stripped(&task);
+        let (task, sid) = match (dialect, stripped(&sid)) {
+            (Dialect::Json, sid) if sid.is_empty() => {
+                (json_task(&task_word), stripped(&profile_id))
+            }
+            (Dialect::Json, sid) => (json_task(&task_word), sid),
+            (Dialect::Plain, sid) => (Task::parse(&task_word), sid),
+        };
         Request {
-            task: Task::parse(&task_word),
+            task,
             task_word,
             credentials: Credentials {
                 user: stripped(&user),
@@ -79,7 +112,7 @@ impl Fields {
                 login: stripped(&login),
                 authid: Secret::new(stripped(&authid)),
             },
-            sid: stripped(&sid),
+            sid,
             pubkey: stripped(&pubkey),
             new_password: Secret::new(new_password),
             event: EventFields {
@@ -101,16 +134,35 @@ impl Fields {
                 Some((name, value)) => (name, value.get(1..).unwrap_or_default()),
                 None => (pair, [].as_slice()),
             };
-            let name = decoded(name);
-            let known = FIELDS.iter().zip(&mut self.0);
-            for (field, slot) in known.filter(|(field, _)| field.as_bytes() == name) {
-                let value = String::from_utf8(decoded(value));
-                let value = value.or(Err(FormError::NotUtf8 { field }))?;
-                *slot = value.replace(is_odd_control, " ");
-            }
+            self.set(&decoded(name), decoded(value))?;
         }
         Ok(())
     }
+
+    /// Keeps a field if it is one that is read.
+    fn set(&mut self, name: &[u8], value: Vec<u8>) -> Result<(), FormError> {
+        let mut known = FIELDS.iter().zip(&mut self.0);
+        if let Some((field, slot)) = known.find(|(field, _)| field.as_bytes() == name) {
+            let value = String::from_utf8(value).or(Err(FormError::NotUtf8 { field }))?;
+            *slot = value.replace(is_odd_control, " ");
+        }
+        Ok(())
+    }
+}
+
+fn json_task(word: &str) -> Task {
+    match word {
+        "listprofiles" => Task::ListSessions,
+        word => Task::parse(word),
+    }
+}
+
+/// Undoes the encoding of a URL's path, where `+` is a plus. What is no UTF-8 becomes
+/// replacement characters, which no name has.
+#[must_use]
+pub fn unescaped(path: &str) -> String {
+    let bytes = decoded(path.replace('+', "%2B").as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Undoes form encoding. A `%` that is not followed by two hexadecimal digits stays.
@@ -152,9 +204,23 @@ fn is_multipart(content_type: &str) -> bool {
 
 const MULTIPART: &str = "multipart/form-data";
 
-const FIELDS: [&str; 15] = [
-    "task", "user", "password", "login", "sid", "authid", "pubkey", "newpass", "event", "server",
-    "client", "cmd", "display", "start", "elapsed",
+const FIELDS: [&str; 16] = [
+    "task",
+    "user",
+    "password",
+    "login",
+    "sid",
+    "authid",
+    "pubkey",
+    "newpass",
+    "event",
+    "server",
+    "client",
+    "cmd",
+    "display",
+    "start",
+    "elapsed",
+    "profile-id",
 ];
 
 /// The original took 100 MB; no client sends more than some KB.

@@ -4,30 +4,39 @@ pub mod forwarded;
 mod limits;
 mod listen;
 mod patience;
+mod public_keys;
 mod respond;
 pub mod sites;
 pub mod socket;
+mod uccs;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::any;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use pki::Clock;
+use time::OffsetDateTime;
 use tracing::debug;
 
 pub use limits::{Place, Places};
 pub use listen::{ClientAddress, HttpListener, Serving};
 
-use crate::frontend::form::{self, MAX_BODY_BYTES};
-use crate::frontend::plain;
+use crate::config::Refusal;
+use crate::frontend::form::{self, Dialect, MAX_BODY_BYTES};
+use crate::frontend::{json, plain};
+use crate::settings::Settings;
+use crate::task::request::Task;
 use crate::task::{self, Broker};
-use respond::{failure, page, text};
+use respond::Answer;
 
 /// What the front end needs to answer.
 #[derive(Clone, Debug)]
@@ -36,62 +45,144 @@ pub struct Frontend {
     pub broker: Broker,
     /// From the first byte of a request to its last.
     pub request_timeout: Duration,
+    /// For the dates in answers.
+    pub clock: Clock,
 }
 
 /// The routes of the front end.
 pub fn router(frontend: Frontend) -> Router {
-    let plain = post(plain).fallback(wrong_method);
     Router::new()
-        .route("/", get(works).fallback(wrong_method))
-        .route("/plain/", plain.clone())
-        .route("/plain/{*rest}", plain)
+        .route("/", any(works))
+        .route("/plain/", any(plain))
+        .route("/plain/{*rest}", any(plain))
+        .route("/json/", any(json))
+        .route("/json/{*rest}", any(json))
+        .route("/uccs/{*rest}", any(uccs))
+        .route("/pubkeys", any(public_keys))
+        .route("/pubkeys/", any(public_keys))
         .fallback(not_found)
         .with_state(Arc::new(frontend))
 }
 
-async fn works() -> Response {
-    page("<body><html><h1>X2Go Session Broker</h1><p>It works...</p></body></html>")
+type OfFrontend = State<Arc<Frontend>>;
+
+async fn works(State(frontend): OfFrontend, request: Request) -> Response {
+    let page = "<body><html><h1>X2Go Session Broker</h1><p>It works...</p></body></html>";
+    let answer = match *request.method() {
+        Method::GET => Answer::page(page).marked(request.headers()),
+        _ => wrong_method(request.method()),
+    };
+    frontend.send(answer)
 }
 
-async fn not_found() -> Response {
-    failure(StatusCode::NOT_FOUND)
+async fn plain(State(frontend): OfFrontend, request: Request) -> Response {
+    let answer = frontend.tasks(Dialect::Plain, request).await;
+    frontend.send(answer)
 }
 
-async fn wrong_method(method: Method) -> Response {
+async fn json(State(frontend): OfFrontend, request: Request) -> Response {
+    let answer = frontend.tasks(Dialect::Json, request).await;
+    frontend.send(answer)
+}
+
+async fn uccs(State(frontend): OfFrontend, request: Request) -> Response {
+    let answer = frontend.uccs(request).await;
+    frontend.send(answer)
+}
+
+async fn public_keys(State(frontend): OfFrontend, request: Request) -> Response {
+    let answer = match *request.method() {
+        Method::GET => {
+            let answer = frontend.public_keys().await;
+            answer.marked(request.headers())
+        }
+        _ => wrong_method(request.method()),
+    };
+    frontend.send(answer)
+}
+
+async fn not_found(State(frontend): OfFrontend) -> Response {
+    frontend.send(Answer::failure(StatusCode::NOT_FOUND))
+}
+
+fn wrong_method(method: &Method) -> Answer {
     debug!(%method, "this method is not taken here");
-    failure(StatusCode::METHOD_NOT_ALLOWED)
-}
-
-async fn plain(
-    State(frontend): State<Arc<Frontend>>,
-    rest: Option<Path<String>>,
-    request: Request,
-) -> Response {
-    let rest = rest.map(|Path(rest)| rest).unwrap_or_default();
-    match frontend.plain(&rest, request).await {
-        Ok(answer) => text(answer),
-        Err(status) => failure(status),
-    }
+    Answer::failure(StatusCode::METHOD_NOT_ALLOWED)
 }
 
 impl Frontend {
-    /// The first part of the path names the backend; what follows is ignored.
-    async fn plain(&self, rest: &str, request: Request) -> Result<String, StatusCode> {
+    fn send(&self, answer: Answer) -> Response {
+        answer.at(self.now())
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + self.clock.since_epoch()
+    }
+
+    /// `/plain/` and `/json/`: any task, asked for with POST, or with GET if that is
+    /// allowed.
+    async fn tasks(&self, dialect: Dialect, request: Request) -> Answer {
         let settings = self.broker.settings();
-        let backend = settings.backend(rest.split('/').next().unwrap_or_default());
-        let backend = backend.filter(|_| settings.frontends.plain);
+        let (head, body) = request.into_parts();
+        match head.method {
+            Method::POST => {}
+            Method::GET if settings.frontends.allow_get => {}
+            _ => return wrong_method(&head.method),
+        }
+        let answered = self.task(dialect, &settings, &head, body).await;
+        let answer = answered.unwrap_or_else(Answer::failure);
+        if head.method == Method::GET {
+            return answer.marked(&head.headers);
+        }
+        answer
+    }
+
+    async fn task(
+        &self,
+        dialect: Dialect,
+        settings: &Settings,
+        head: &Parts,
+        body: Body,
+    ) -> Result<Answer, StatusCode> {
+        let frontends = &settings.frontends;
+        let (prefix, is_enabled) = match dialect {
+            Dialect::Plain => ("/plain/", frontends.plain),
+            Dialect::Json => ("/json/", frontends.json),
+        };
+        let backend = settings.backend(&backend_name(head.uri.path(), prefix));
+        let backend = backend.filter(|_| is_enabled);
         let backend = backend.ok_or(StatusCode::NOT_FOUND)?;
-        let client = request.extensions().get::<ClientAddress>().copied();
-        let ClientAddress(client) = client.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
-        let request = self.read(request).await?;
+        let client = client(head)?;
+        let request = self.read(dialect, head, body).await?;
+        if frontends.anonymous_testcon && asks_for_connection_only(dialect, &request) {
+            return Ok(Answer::good(plain::CONTENT_TYPE, plain::granted(None)));
+        }
         let reply = self.broker.answer(backend, &request, client).await;
-        let reply = reply.or(Err(StatusCode::UNAUTHORIZED))?;
-        Ok(plain::answer(&reply, backend.hosts_shown))
+        let shown = backend.hosts_shown;
+        match (reply, dialect) {
+            (Ok(reply), Dialect::Plain) => {
+                let body = plain::answer(&reply, shown);
+                Ok(Answer::good(plain::CONTENT_TYPE, body))
+            }
+            (Ok(reply), Dialect::Json) => {
+                let body = json::answer(&reply, &request, shown);
+                Ok(Answer::good(json::CONTENT_TYPE, body))
+            }
+            (Err(_denied), Dialect::Plain) if frontends.refusal == Refusal::LoginForm => {
+                let body = plain::DENIED.to_owned();
+                Ok(Answer::good(plain::CONTENT_TYPE, body))
+            }
+            (Err(_denied), _) => Err(StatusCode::UNAUTHORIZED),
+        }
     }
 
     /// Reads body and fields, within the bounds of size and time.
-    async fn read(&self, request: Request) -> Result<task::request::Request, StatusCode> {
-        let (head, body) = request.into_parts();
+    async fn read(
+        &self,
+        dialect: Dialect,
+        head: &Parts,
+        body: Body,
+    ) -> Result<task::request::Request, StatusCode> {
         let content_type = head.headers.get(header::CONTENT_TYPE);
         let content_type = content_type
             .and_then(|value| value.to_str().ok())
@@ -102,11 +193,36 @@ impl Frontend {
         let body = tokio::time::timeout(self.request_timeout, read_body(body));
         let body = body.await.or(Err(StatusCode::REQUEST_TIMEOUT))??;
         let query = head.uri.query().unwrap_or_default();
-        form::parse(query, content_type, &body).map_err(|error| {
+        form::parse_as(dialect, query, content_type, &body).map_err(|error| {
             debug!(error = %error, "a request can't be read");
             StatusCode::BAD_REQUEST
         })
     }
+}
+
+/// The first part of the path behind the front end's; what follows is ignored.
+fn backend_name(path: &str, prefix: &str) -> String {
+    let rest = form::unescaped(path.strip_prefix(prefix).unwrap_or_default());
+    rest.split('/').next().unwrap_or_default().to_owned()
+}
+
+fn client(head: &Parts) -> Result<IpAddr, StatusCode> {
+    let client = head.extensions.get::<ClientAddress>();
+    let ClientAddress(client) = client.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(*client)
+}
+
+/// X2Go Client's connectivity test names nobody and wants to read "Access granted".
+fn asks_for_connection_only(dialect: Dialect, request: &task::request::Request) -> bool {
+    let credentials = &request.credentials;
+    let named = [
+        credentials.user.as_str(),
+        credentials.password.expose(),
+        credentials.authid.expose(),
+    ];
+    dialect == Dialect::Plain
+        && request.task == Task::TestConnection
+        && named.iter().all(|value| value.is_empty())
 }
 
 async fn read_body(body: Body) -> Result<Bytes, StatusCode> {
@@ -125,3 +241,6 @@ async fn read_body(body: Body) -> Result<Bytes, StatusCode> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

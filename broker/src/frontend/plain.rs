@@ -6,9 +6,10 @@
 use proto::{ClientOrder, SessionId, SessionRecord, Username};
 
 use crate::config::ClientEvents;
+use crate::frontend::hosts::ShownHosts;
 use crate::names::ServerAddress;
 use crate::profiles::Gap;
-use crate::task::list_sessions::{HostsShown, Listed, ListedSession, SessionCounts};
+use crate::task::list_sessions::{HostsShown, Listed, SessionCounts};
 use crate::task::{Answer, Reply};
 
 /// The whole answer to a request that was let in.
@@ -34,6 +35,10 @@ pub fn answer(reply: &Reply<'_>, shown: HostsShown) -> String {
 
 /// The answer to `testcon`.
 pub const TEST_CONNECTION: &str = "OK";
+
+/// The answer to somebody who is not let in, where that is not a status: X2Go Client shows
+/// its login form again for whatever lacks "Access granted".
+pub const DENIED: &str = "Access denied\n";
 
 /// The server that a client is told when it asks for a profile that it can't have.
 pub const NO_SUCH_PROFILE: &str = "no-server-available";
@@ -148,7 +153,7 @@ fn write_profile(answer: &mut String, listed: &Listed<'_>, user: &str, shown: Ho
     listed.profile.rendered.write(answer, |gap, answer| {
         answer.push_str(match gap {
             Gap::User => user,
-            Gap::Host => hosts(listed, shown),
+            Gap::Host => ShownHosts::of(listed, shown).joined(),
         });
     });
     if let Some(SessionCounts { running, suspended }) = listed.counts {
@@ -161,17 +166,6 @@ fn write_profile(answer: &mut String, listed: &Listed<'_>, user: &str, shown: Ho
         answer.push('\n');
     }
     answer.push('\n');
-}
-
-fn hosts<'a>(listed: &'a Listed<'_>, shown: HostsShown) -> &'a str {
-    let profile = listed.profile;
-    let first = || profile.hosts.first().map_or("", |host| &host.name);
-    match (shown, &listed.session) {
-        _ if profile.is_shadow() => first(),
-        (HostsShown::All, _) => &profile.host_names,
-        (HostsShown::One, Some(ListedSession { server, .. })) => server.as_str(),
-        (HostsShown::One, None) => first(),
-    }
 }
 
 /// Follows the list at once.

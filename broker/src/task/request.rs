@@ -60,6 +60,22 @@ pub struct EventFields {
     pub elapsed: String,
 }
 
+impl Request {
+    /// Asks for the session profiles.
+    #[must_use]
+    pub fn list_sessions(credentials: Credentials) -> Self {
+        Self {
+            task: Task::ListSessions,
+            task_word: "listsessions".to_owned(),
+            credentials,
+            sid: String::new(),
+            pubkey: String::new(),
+            new_password: Secret::new(String::new()),
+            event: EventFields::default(),
+        }
+    }
+}
+
 impl Task {
     /// Reads the word that clients send.
     #[must_use]
