@@ -7,26 +7,30 @@
 
 pub mod authid;
 pub mod decision;
+pub mod failures;
 mod https_get;
 pub mod pam;
 mod password;
 mod preset;
+mod slots;
 pub mod spent;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pki::{Clock, IdentityWatch};
 use proto::{BrokerUser, Secret, Username};
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use crate::config::AuthConfig;
 use crate::logins::{Login, LoginRules};
 use authid::{AuthId, Facts};
 use decision::Step;
+use failures::Failures;
 use password::Passwords;
+use slots::Slots;
 use spent::Spent;
 
 /// What a client sent to be let in: cleaned form fields, not yet checked.
@@ -110,6 +114,9 @@ pub enum WhyDenied {
     /// The password is wrong, or the account may not be used.
     #[error("user or password is wrong, or the account is closed")]
     Password,
+    /// Too many were wrong; this one was not looked at.
+    #[error("too many wrong passwords")]
+    TooSoon,
     /// Nobody could be asked about the password.
     #[error("the password can't be checked now")]
     Unavailable,
@@ -127,6 +134,8 @@ struct Inner {
     clock: Clock,
     passwords: Passwords,
     spent: Mutex<Spent>,
+    failures: Mutex<Failures>,
+    slots: Slots,
 }
 
 impl Authenticated {
@@ -172,6 +181,8 @@ impl Authenticator {
             clock,
             passwords: Passwords::new(authservice),
             spent: Mutex::new(Spent::default()),
+            failures: Mutex::new(Failures::default()),
+            slots: Slots::default(),
         }))
     }
 
@@ -213,11 +224,7 @@ impl Authenticator {
             Step::LetIn => None,
             Step::LetInByPreset => preset,
             Step::AskForPassword => {
-                let user = who.user();
-                let password = &credentials.password;
-                self.0
-                    .passwords
-                    .check(&how.mechanism, user, password, who.client)
+                self.check_password(how, &credentials.password, &who)
                     .await?;
                 let first = self.now();
                 self.new_authid(how, &who, first, renewal)
@@ -225,6 +232,44 @@ impl Authenticator {
             Step::CheckAuthId => self.take(how, &credentials.authid, &who, renewal)?,
         };
         Ok(Granted { who, authid })
+    }
+
+    async fn check_password(
+        &self,
+        how: &AuthConfig,
+        password: &Secret,
+        who: &Authenticated,
+    ) -> Result<(), WhyDenied> {
+        let client = who.client;
+        let passwords = &self.0.passwords;
+        let Some(user) = who.user() else {
+            return passwords
+                .check(&how.mechanism, None, password, client)
+                .await;
+        };
+        let slot = self.0.slots.take(user, failures::prefix(client)).await;
+        let _slot = slot.ok_or(WhyDenied::Unavailable)?;
+        let checked = self
+            .failures()
+            .check(&how.failures, user, client, self.now());
+        checked.map_err(|error| {
+            info!(%user, %client, wait = error.wait, "too many wrong passwords");
+            WhyDenied::TooSoon
+        })?;
+        let checked = passwords
+            .check(&how.mechanism, Some(user), password, client)
+            .await;
+        match checked {
+            Ok(()) => self.failures().let_in(user, client, self.now()),
+            Err(WhyDenied::Password) => self.failures().failed(user, client, self.now()),
+            Err(_) => {}
+        }
+        checked
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        let failures = self.0.failures.lock();
+        failures.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an AUTHID of ours, and gives the next.

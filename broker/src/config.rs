@@ -29,7 +29,7 @@ use std::time::Duration;
 
 pub use accounts::AccountsConfig;
 pub use address::HostAndPort;
-pub use auth::{AuthConfig, AuthIdConfig, BackendAuth, HttpsGetConfig, Mechanism};
+pub use auth::{AuthConfig, AuthIdConfig, BackendAuth, FailureLimits, HttpsGetConfig, Mechanism};
 pub use brokers::NamedBroker;
 pub use client_events::{ClientConfig, ClientEvents};
 pub use frontends::{FrontendConfig, PublicKeysConfig, Refusal};

@@ -60,7 +60,7 @@ struct Options {
     conversations: u16,
 
     /// How many more may wait for that; further ones are refused at once.
-    #[arg(long, value_name = "NUMBER", default_value_t = 128,
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000,
           value_parser = clap::value_parser!(u16).range(0..=4096))]
     queue: u16,
 

@@ -147,8 +147,9 @@ impl Service {
         let (slots, conversations) = (Arc::clone(&self.slots), Arc::clone(&self.conversations));
         // In a task of its own: a slot is free when its process is gone, whoever waits.
         let asked = self.running.spawn(async move {
-            let Ok(slot) = slots.acquire_owned().await else {
-                return PamVerdict::Unavailable;
+            let slot = tokio::time::timeout(MOST_WAITING, slots.acquire_owned());
+            let Ok(Ok(slot)) = slot.await else {
+                return PamVerdict::Busy;
             };
             let verdict = conversations.ask(&frame).await;
             drop((slot, room));
@@ -174,7 +175,10 @@ async fn read_frame(stream: &mut UnixStream) -> std::io::Result<Zeroizing<Vec<u8
 }
 
 /// The daemon opens one for each login that PAM is asked about.
-const MAX_CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 2048;
+
+/// How long a question may wait for its turn. After that nobody waits for the verdict.
+const MOST_WAITING: Duration = Duration::from_secs(20);
 
 /// How long somebody who is connected may be silent.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -60,9 +60,14 @@ impl Farm {
         pki::load_identity(&self.files(role, node), &self.clock).unwrap()
     }
 
+    /// Where replicas look for the authservice.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join(format!("{}.socket", self.name))
+    }
+
     pub(crate) fn replica(&self, node: &str) -> Replica {
         let (_publisher, identity) = IdentityPublisher::new(self.member(Role::Broker, node));
-        let socket = self.dir.path().join(format!("{}.socket", self.name));
+        let socket = self.socket();
         Authenticator::new(identity, self.clock.clone(), &socket)
     }
 }

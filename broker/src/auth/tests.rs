@@ -8,7 +8,7 @@ use proto::{BrokerUser, Secret};
 use super::authid::{AuthId, Facts};
 use super::testing::Farm;
 use super::{Authenticator, Credentials, Granted, Renewal, WhyDenied};
-use crate::config::{AuthConfig, AuthIdConfig, Mechanism};
+use crate::config::{AuthConfig, AuthIdConfig, FailureLimits, Mechanism};
 use crate::logins::{LoginRule, LoginRules};
 
 pub(super) fn open() -> AuthConfig {
@@ -22,6 +22,10 @@ pub(super) fn open() -> AuthConfig {
             verify_ip: true,
             timeout: Duration::from_secs(36_000),
             is_static: false,
+        },
+        failures: FailureLimits {
+            free: 3,
+            longest_delay: Duration::from_secs(60),
         },
     }
 }
@@ -288,4 +292,49 @@ async fn without_the_authservice_nobody_is_let_in_by_password_and_authids_go_on(
     client.user = "alice";
     authid.expose().clone_into(&mut client.authid);
     client.ask(&one).await.unwrap();
+}
+
+/// An authservice that knows one password.
+async fn serve(listener: tokio::net::UnixListener) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut message = vec![0; proto::pam_message_length(head).unwrap()];
+        stream.read_exact(&mut message).await.unwrap();
+        let question = proto::PamQuestion::read(&message).unwrap();
+        let verdict = match question.password.as_slice() {
+            b"right" => proto::PamVerdict::Granted,
+            _ => proto::PamVerdict::Refused,
+        };
+        stream.write_all(&verdict.to_frame()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn after_too_many_wrong_passwords_the_right_one_must_wait() {
+    let farm = Farm::new("office");
+    let one = farm.replica("broker1");
+    let mut service = tokio::task::JoinSet::new();
+    service.spawn(serve(
+        tokio::net::UnixListener::bind(farm.socket()).unwrap(),
+    ));
+    let mut how = open();
+    how.mechanism = Mechanism::Pam;
+    let ask = async |user: &str, password: &str, from| {
+        let sent = credentials(user, password, "");
+        let rules = LoginRules::default();
+        let granted = one.authenticate(&how, &rules, &sent, from, Renewal::Next);
+        granted.await.map_err(|denied| denied.why).err()
+    };
+    assert_eq!(ask("alice", "right", DESK).await, None);
+    for _ in 0..4 {
+        assert_eq!(ask("alice", "wrong", DESK).await, Some(WhyDenied::Password));
+    }
+    assert_eq!(ask("alice", "right", DESK).await, Some(WhyDenied::TooSoon));
+    assert_eq!(ask("alice", "right", OTHER_DESK).await, None);
+    assert_eq!(ask("bob", "right", DESK).await, None);
+    farm.hand.advance(Duration::from_millis(1001));
+    assert_eq!(ask("alice", "right", DESK).await, None);
 }

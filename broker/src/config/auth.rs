@@ -27,6 +27,17 @@ pub struct AuthConfig {
     pub mechanism: Mechanism,
     /// What an AUTHID is good for.
     pub authid: AuthIdConfig,
+    /// What wrong passwords cost.
+    pub failures: FailureLimits,
+}
+
+/// How many passwords may be wrong, and what more of them cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureLimits {
+    /// So many of a user at an address cost nothing.
+    pub free: u32,
+    /// The longest delay; zero for none at all.
+    pub longest_delay: Duration,
 }
 
 /// Who knows whether a password is right.
@@ -75,6 +86,7 @@ impl BackendAuth {
         let authid = AuthIdConfig::build(raw);
         let require_password = raw.flag("global", "require-password", true);
         let require_authid = raw.flag("global", "require-cookie", false);
+        let failures = FailureLimits::build(raw);
         let https_get = HttpsGetConfig::build(raw);
         let mut of = |section| {
             let mechanism = mechanism(raw, section, https_get.clone())?;
@@ -83,6 +95,7 @@ impl BackendAuth {
                 require_authid,
                 mechanism,
                 authid: authid.clone(),
+                failures,
             })
         };
         let (inifile, zeroconf) = (of("broker_inifile"), of("broker_zeroconf"));
@@ -90,6 +103,17 @@ impl BackendAuth {
             inifile: inifile?,
             zeroconf: zeroconf?,
         })
+    }
+}
+
+impl FailureLimits {
+    fn build(raw: &mut RawConfig<'_>) -> Self {
+        let free = raw.number("limits", "free-login-failures", 1..=1000, 5);
+        let longest = raw.number("limits", "longest-login-delay", 0..=600, 60);
+        Self {
+            free,
+            longest_delay: Duration::from_secs(longest.into()),
+        }
     }
 }
 
