@@ -5,7 +5,7 @@ mod value;
 pub(super) use value::{Object, Value};
 
 use crate::frontend::hosts::ShownHosts;
-use crate::frontend::plain::{NO_SERVER, NO_SUCH_PROFILE};
+use crate::frontend::plain::{KEY_PROMISE, NO_SERVER, NO_SUCH_PROFILE};
 use crate::names::ServerAddress;
 use crate::profiles::{DEFAULT_SSH_PORT, Gap, OptionValue};
 use crate::task::list_sessions::{HostsShown, Listed};
@@ -87,6 +87,10 @@ fn profile<'a>(listed: &'a Listed<'_>, user: &'a str, shown: HostsShown) -> Obje
             (key, value)
         })
         .collect();
+    if listed.autologin {
+        members.insert("autologin", Value::Flag(true));
+        members.insert("key", KEY_PROMISE.into());
+    }
     if let Some(counts) = listed.counts {
         members.insert("running", Value::Number(counts.running.into()));
         members.insert("suspended", Value::Number(counts.suspended.into()));

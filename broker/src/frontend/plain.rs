@@ -40,6 +40,9 @@ pub const TEST_CONNECTION: &str = "OK";
 /// its login form again for whatever lacks "Access granted".
 pub const DENIED: &str = "Access denied\n";
 
+/// What stands for a key that will come with the answer to `selectsession`.
+pub const KEY_PROMISE: &str = "<will-be-exchanged-during-session-selection>";
+
 /// The server that a client is told when it asks for a profile that it can't have.
 pub const NO_SUCH_PROFILE: &str = "no-server-available";
 
@@ -156,6 +159,10 @@ fn write_profile(answer: &mut String, listed: &Listed<'_>, user: &str, shown: Ho
             Gap::Host => ShownHosts::of(listed, shown).joined(),
         });
     });
+    if listed.autologin {
+        answer.push_str("autologin=1\n");
+        write_line(answer, "key=", &KEY_PROMISE);
+    }
     if let Some(SessionCounts { running, suspended }) = listed.counts {
         write_line(answer, "running=", &running);
         write_line(answer, "suspended=", &suspended);

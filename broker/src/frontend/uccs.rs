@@ -134,6 +134,7 @@ mod tests {
             profile,
             session: None,
             counts: None,
+            autologin: false,
         });
         listed.collect()
     }

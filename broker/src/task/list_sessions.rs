@@ -15,6 +15,9 @@ pub struct Listed<'a> {
     pub session: Option<ListedSession>,
     /// How many sessions the user has there; only when that is configured.
     pub counts: Option<SessionCounts>,
+    /// Whether a key for the X2Go server will come with the answer to `selectsession`, so
+    /// that the client need not ask for a password. Only what is kept may be promised.
+    pub autologin: bool,
 }
 
 /// How many sessions a user has on the hosts of a profile.
@@ -61,6 +64,7 @@ pub fn list_sessions<'a>(
                 profile,
                 session: best_of(&on_hosts),
                 counts: counted.then(|| count(&on_hosts)),
+                autologin: false,
             }
         })
         .collect()

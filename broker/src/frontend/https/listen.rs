@@ -161,6 +161,7 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(idle)
             .max_buf_size(MAX_HEAD_BYTES)
+            .title_case_headers(true)
             .serve_connection(TokioIo::new(Patience::new(stream, idle)), service);
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -254,6 +254,53 @@ async fn get_is_taken_only_where_it_is_allowed() {
         let denied = allowed.get(&format!("{path}{query}&login=bob")).await;
         assert!(!denied.head.contains("etag"), "{}", denied.head);
     }
+}
+
+/// Everything that is logged, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_password_in_a_url_is_in_no_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let query = "?task=listsessions&user=alice&password=hidden-word&login=bob&authid=hidden-id";
+    for more in ["", "[http]\nallow-get = true"] {
+        let site = open(more);
+        for path in [
+            "/plain/",
+            "/json/",
+            "/plain/ldap",
+            "/nosuch",
+            "/",
+            "/uccs/inifile/",
+        ] {
+            site.get(&format!("{path}{query}")).await;
+        }
+        site.get(&format!("/plain/{query}&sid=%ff")).await;
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(
+        log.contains("access denied") && log.contains("not UTF-8"),
+        "{log}"
+    );
+    assert!(!log.contains("hidden"), "{log}");
 }
 
 #[tokio::test]
