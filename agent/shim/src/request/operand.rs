@@ -3,7 +3,8 @@
 use super::RequestError;
 
 /// The name of a user: letters, digits and `_ . @ + -`, starting with a letter, a digit or
-/// `_`, at most 64 bytes. The same rule as everywhere in the project.
+/// `_`, never two dots in a row, at most 64 bytes. The same rule as everywhere in the
+/// project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserName(String);
 
@@ -28,7 +29,8 @@ impl UserName {
         let starts = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
         let good = bytes.len() <= MAX_NAME_BYTES
             && bytes.first().is_some_and(starts)
-            && bytes.iter().all(allowed);
+            && bytes.iter().all(allowed)
+            && !bytes.windows(2).any(|two| two == b"..");
         let name = str::from_utf8(bytes).ok().filter(|_| good);
         name.map(|name| Self(name.to_owned()))
             .ok_or(RequestError::UserName)
