@@ -4,6 +4,7 @@
 pub mod access;
 pub mod client_event;
 pub mod list_sessions;
+pub(crate) mod nobody;
 pub mod request;
 mod scripted;
 pub mod select_session;
@@ -22,6 +23,7 @@ use crate::settings::{Backend, Settings, SettingsWatch};
 use access::{Access, Directory};
 use client_event::told;
 use list_sessions::{Listed, list_sessions};
+use nobody::select_for_nobody;
 use request::{Request, Task};
 use scripted::Scripted;
 use select_session::{Offered, Placing, Selected, select_session};
@@ -136,8 +138,8 @@ impl Broker {
                     resume: Vec::new(),
                 }),
                 None => match self.profile(backend, &who, sid).await {
-                    Some((profile, user)) => {
-                        let offered = backend.clients.offered;
+                    Some(profile) => {
+                        let (user, offered) = (who.account(), backend.clients.offered);
                         self.select(profile, user, offered, request, scripted).await
                     }
                     None => Answer::NoSuchProfile,
@@ -165,17 +167,16 @@ impl Broker {
         }
     }
 
-    /// The profile of that ID, if it is there for whoever asks, and their account.
-    async fn profile<'a, 'w>(
+    /// The profile of that ID, if it is there for whoever asks.
+    async fn profile<'a>(
         &self,
         backend: &'a Backend,
-        who: &'w Authenticated,
+        who: &Authenticated,
         sid: &str,
-    ) -> Option<(&'a SessionProfile, &'w Username)> {
+    ) -> Option<&'a SessionProfile> {
         let profile = backend.profiles.get(sid);
         let access = self.access(backend, who, profile.into_iter()).await;
         let found = profile.filter(|profile| access.may_use(profile));
-        let found = found.zip(who.account());
         if found.is_none() {
             debug!(profile = sid, "no such profile for this user");
         }
@@ -195,7 +196,7 @@ impl Broker {
     async fn select(
         &self,
         profile: &SessionProfile,
-        user: &Username,
+        user: Option<&Username>,
         offered: Offered,
         request: &Request,
         scripted: Scripted<'_>,
@@ -203,10 +204,15 @@ impl Broker {
         let no_server = Answer::NoServer {
             sshport: profile.sshport,
         };
-        let selected = match select_session(&self.placing, profile, user, offered).await {
+        let selected = match user {
+            Some(user) => select_session(&self.placing, profile, user, offered).await,
+            None => select_for_nobody(&self.placing, profile),
+        };
+        let selected = match selected {
             Ok(selected) => selected,
             Err(error) => {
-                warn!(%user, profile = %profile.id, why = error.why, "no server for a session");
+                let user = user.map(Username::as_str);
+                warn!(user, profile = %profile.id, why = error.why, "no server for a session");
                 return no_server;
             }
         };

@@ -1,7 +1,5 @@
 //! `/uccs/`: which URLs, and who is let in?
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 use axum::extract::Request;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -18,6 +16,7 @@ use crate::frontend::uccs::{self, Style};
 use crate::frontend::{form, plain};
 use crate::settings::{Backend, Settings};
 use crate::task;
+use crate::task::nobody::any_of;
 
 /// What a URL of this front end asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,21 +136,13 @@ fn basic(value: &str) -> Option<(String, Secret)> {
     is_basic.then(|| (user.trim().to_owned(), Secret::new(password.to_owned())))
 }
 
-/// Any of so many. Nobody is hurt by who guesses it: a seed per call is enough.
-fn any_of(n: usize) -> usize {
-    let random = RandomState::new().build_hasher().finish();
-    let n = u64::try_from(n).unwrap_or(u64::MAX);
-    let picked = random.checked_rem(n).unwrap_or_default();
-    usize::try_from(picked).unwrap_or_default()
-}
-
 /// `2026-11-22 05:31:38.392032`
 const TIME: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:6]");
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, any_of, basic};
+    use super::{Asked, basic};
 
     #[test]
     fn only_whole_urls_are_answered() {
@@ -191,15 +182,5 @@ mod tests {
         ] {
             assert_eq!(read(odd), None, "{odd}");
         }
-    }
-
-    #[test]
-    fn every_host_is_picked_at_some_time() {
-        let mut picked = [false; 3];
-        for _ in 0..1000 {
-            picked[any_of(3)] = true;
-        }
-        assert_eq!(picked, [true; 3]);
-        assert_eq!(any_of(0), 0);
     }
 }
