@@ -27,18 +27,32 @@ const TASKS: &[&str] = &[
     "terminatesession",
 ];
 
+/// What the kernel's files say, as text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelFiles<'a> {
+    /// /proc/loadavg
+    pub loadavg: &'a str,
+    /// /proc/meminfo
+    pub meminfo: &'a str,
+    /// /proc/cpuinfo
+    pub cpuinfo: &'a str,
+    /// /proc/sys/vm/min_free_kbytes
+    pub min_free: &'a str,
+}
+
 /// Answers `checkload` from the kernel's files; a figure that can't be read is left out.
 #[must_use]
-pub fn load(loadavg: &str, meminfo: &str, cpuinfo: &str) -> String {
+pub fn load(files: KernelFiles<'_>) -> String {
+    let available = kilobytes(files.meminfo, "MemAvailable");
     let figures = [
-        ("loadavgXX", load_average(loadavg)),
-        ("memAvail", megabytes(meminfo, &["MemAvailable"])),
+        ("loadavgXX", load_average(files.loadavg)),
+        ("memAvail", available.map(|kilobytes| kilobytes / 1000)),
         (
             "myMemAvail",
-            megabytes(meminfo, &["MemFree", "Buffers", "Cached"]),
+            estimate(files.meminfo, files.min_free).map(|kilobytes| kilobytes / 1000),
         ),
-        ("numCPU", Some(processors(cpuinfo)).filter(|n| *n > 0)),
-        ("typeCPU", megahertz(cpuinfo)),
+        ("numCPU", Some(processors(files.cpuinfo)).filter(|n| *n > 0)),
+        ("typeCPU", megahertz(files.cpuinfo)),
     ];
     figures
         .iter()
@@ -62,16 +76,24 @@ fn load_average(loadavg: &str) -> Option<u64> {
     Some(sum / 3 + 1)
 }
 
-fn megabytes(meminfo: &str, names: &[&str]) -> Option<u64> {
-    let mut kilobytes: u64 = 0;
-    for name in names {
-        let value = meminfo.lines().find_map(|line| {
-            let value = line.strip_prefix(name)?.strip_prefix(':')?;
-            value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-        })?;
-        kilobytes = kilobytes.checked_add(value)?;
-    }
-    Some(kilobytes / 1024)
+fn kilobytes(meminfo: &str, name: &str) -> Option<u64> {
+    meminfo.lines().find_map(|line| {
+        let value = line.strip_prefix(name)?.strip_prefix(':')?;
+        value.trim().strip_suffix("kB")?.trim().parse().ok()
+    })
+}
+
+/// The original's second figure, for kernels that had no `MemAvailable`: what is free, and of
+/// the file pages and the slabs that can be given back, what leaves the kernel its reserve.
+/// It was compared with the original's on one machine.
+fn estimate(meminfo: &str, min_free: &str) -> Option<u64> {
+    let value = |name| kilobytes(meminfo, name);
+    let reserve: u64 = min_free.trim().parse().ok()?;
+    let usable = |pages: u64| pages.saturating_sub(reserve.min(pages / 2));
+    let files = value("Active(file)")?.checked_add(value("Inactive(file)")?)?;
+    let free = value("MemFree")?.saturating_sub(reserve);
+    free.checked_add(usable(files))?
+        .checked_add(usable(value("SReclaimable")?))
 }
 
 fn fields<'a>(cpuinfo: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -86,8 +108,10 @@ fn processors(cpuinfo: &str) -> u64 {
 }
 
 fn megahertz(cpuinfo: &str) -> Option<u64> {
-    let text = fields(cpuinfo, "cpu MHz").next()?;
-    text.split('.').next()?.parse().ok()
+    let (whole, part) = fields(cpuinfo, "cpu MHz").next()?.split_once('.')?;
+    // Rounded up, as the original was seen to do.
+    let more = u64::from(part.contains(|c: char| c != '0'));
+    whole.parse::<u64>().ok()?.checked_add(more)
 }
 
 /// Answers `findbusyservers` from the output of x2gogetservers(8), lines `HOST COUNT`: the
@@ -122,7 +146,7 @@ pub fn busy_servers(servers: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{available_tasks, busy_servers, load};
+    use super::{KernelFiles, available_tasks, busy_servers, load};
 
     #[test]
     fn busy_servers_are_told_as_recorded() {
@@ -143,16 +167,26 @@ mod tests {
 
     #[test]
     fn the_load_is_told_as_recorded() {
-        // agent-cli/checkload: the mean of the averages times 100 and one; MB; MHz.
-        let meminfo = "MemTotal: 99 kB\nMemFree:  10240 kB\nMemAvailable:   17428480 kB\n\
-                       Buffers: 1024 kB\nCached: 2048 kB\nSwapCached: 9 kB\n";
-        let cpuinfo = "processor\t: 0\ncpu MHz\t\t: 2446.200\n\nprocessor\t: 1\ncpu MHz\t\t: 1\n";
+        // agent-cli/checkload: the mean of the averages times 100 and one; MB; MHz. The
+        // memory is from a run of the original beside ours, which said 21774 and 21952.
+        let files = KernelFiles {
+            loadavg: "7.03 7.03 7.03 3/400 12345\n",
+            meminfo: "MemTotal: 99 kB\nMemFree:  11904080 kB\nMemAvailable:   21774486 kB\n\
+                      Active(file): 3875592 kB\nInactive(file): 5312924 kB\nInactive: 9 kB\n\
+                      SReclaimable: 1062888 kB\n",
+            cpuinfo: "processor\t: 0\ncpu MHz\t\t: 2445.122\n\nprocessor\t: 1\ncpu MHz\t\t: 1.0\n",
+            min_free: "67584\n",
+        };
         assert_eq!(
-            load("7.03 7.03 7.03 3/400 12345\n", meminfo, cpuinfo),
-            "loadavgXX:704\nmemAvail:17020\nmyMemAvail:13\nnumCPU:2\ntypeCPU:2446\n"
+            load(files),
+            "loadavgXX:704\nmemAvail:21774\nmyMemAvail:21952\nnumCPU:2\ntypeCPU:2446\n"
         );
-        assert_eq!(load("", "", ""), "");
-        assert_eq!(load("0.00 0.00 0.00 1/2 3", "", ""), "loadavgXX:1\n");
+        assert_eq!(load(KernelFiles::default()), "");
+        let idle = KernelFiles {
+            loadavg: "0.00 0.00 0.00 1/2 3",
+            ..KernelFiles::default()
+        };
+        assert_eq!(load(idle), "loadavgXX:1\n");
     }
 
     #[test]

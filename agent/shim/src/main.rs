@@ -29,7 +29,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write as _;
 
-use shim::answer::{self, OK};
+use shim::answer::{self, KernelFiles, OK};
 use shim::location::Location;
 use shim::request::Task;
 use shim::target::Target;
@@ -77,9 +77,14 @@ fn run() -> Result<(), Refusal> {
         }
         Request::CheckLoad => {
             privileges::become_caller(allowed)?;
-            let [loadavg, meminfo, cpuinfo] = ["loadavg", "meminfo", "cpuinfo"]
-                .map(|name| fs::read_to_string(format!("/proc/{name}")).unwrap_or_default());
-            print(&[OK, &answer::load(&loadavg, &meminfo, &cpuinfo)])
+            let read = |name| fs::read_to_string(name).unwrap_or_default();
+            let files = KernelFiles {
+                loadavg: &read("/proc/loadavg"),
+                meminfo: &read("/proc/meminfo"),
+                cpuinfo: &read("/proc/cpuinfo"),
+                min_free: &read("/proc/sys/vm/min_free_kbytes"),
+            };
+            print(&[OK, &answer::load(files)])
         }
     }
 }

@@ -1,3 +1,5 @@
+use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
+
 use super::*;
 
 const ID: &str = "alice-50-1795327217_stRTERMINAL_dp24";
@@ -343,4 +345,39 @@ fn operands_on_the_command_line_win_over_a_forced_command() {
         Request::read(&words, Some(asked)),
         Ok(as_alice(Task::ListSessions))
     );
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_stop_the_parser(
+        words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6),
+        command in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let _whatever = Request::parse(&words);
+        let _whatever = Request::read(&[], Some(OsStr::from_bytes(&command)));
+    }
+
+    #[test]
+    fn a_key_that_is_taken_is_one_line(text in "[ -~]{0,20}(ssh-rsa|,|=\"|\n| )[ -~\n\"]{0,40}") {
+        if let Ok(line) = KeyLine::parse(text.as_bytes()) {
+            prop_assert_eq!(line.as_str(), text.as_str());
+            prop_assert!(!text.contains(char::is_control), "{:?}", text);
+            prop_assert!(text.contains(" "), "{:?}", text);
+        }
+    }
+
+    #[test]
+    fn quoting_a_call_for_a_shell_changes_nothing(
+        user in "[a-z]{1,8}",
+        key in "[A-Za-z0-9+/]{1,20}",
+        comment in "[a-z @.]{0,10}",
+    ) {
+        let line = format!("ssh-rsa {key} {comment}");
+        let bare = parse(&[&user, "addauthkey", &line, FILE]);
+        let inner = format!("{PROGRAM} {user} addauthkey \"{line}\" \"{FILE}\"");
+        prop_assert_eq!(&asked(&inner), &bare);
+        prop_assert_eq!(&asked(&format!("sh -c '{inner}'")), &bare);
+        prop_assert!(bare.is_ok());
+    }
 }
