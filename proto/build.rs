@@ -2,10 +2,11 @@
 
 use std::error::Error;
 
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     "x2go/broker/v1/agent.proto",
     "x2go/broker/v1/authservice.proto",
     "x2go/broker/v1/gossip.proto",
+    "x2go/broker/v1/replica.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::auth::Authenticator;
+use crate::auth::sharing::{Follower, SpentTeller};
 use crate::config::load::Origin;
 use crate::config::{Config, GossipTiming, MeshConfig};
 use crate::frontend::https::sites::Sites;
@@ -166,6 +167,9 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         key,
         round,
     };
+    let follower = Follower::new(authenticator.clone(), handle.members(), identity.clone());
+    let running = CancellationToken::new();
+    let teller = SpentTeller::into_server(authenticator.clone(), running.clone());
     let (groups_owner, groups) = GroupsOwner::new(groups::look_up, GroupLimits::default());
     let mut desk = Desk {
         clock: clock_of_answers,
@@ -186,7 +190,6 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     let mut signals = Signals::new(log, desk.reloaders.len()).map_err(AppError::Signals)?;
 
     let serving = CancellationToken::new();
-    let running = CancellationToken::new();
     let mut parts = Parts::default();
     let stop = running.clone();
     parts.add(
@@ -195,8 +198,9 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     );
     let stop = running.clone();
     parts.add("mesh listener", async move {
-        let server =
-            mesh_server(ChannelLimits::default()).add_service(gossip_service.into_server());
+        let server = mesh_server(ChannelLimits::default())
+            .add_service(gossip_service.into_server())
+            .add_service(teller);
         let served = server.serve_with_incoming_shutdown(mesh.incoming(), stop.cancelled_owned());
         if let Err(error) = served.await {
             error!(error = %error, "the mesh listener failed");
@@ -209,6 +213,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         }
     });
     parts.add("view", feed.run(running.clone()));
+    parts.add("used AUTHIDs", follower.run(running.clone()));
     parts.add("groups", groups_owner.run(running.clone()));
     for resolver in desk.resolvers {
         parts.add("client names", resolver.run(running.clone()));

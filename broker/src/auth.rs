@@ -12,6 +12,7 @@ mod https_get;
 pub mod pam;
 mod password;
 mod preset;
+pub mod sharing;
 mod slots;
 pub mod spent;
 
@@ -22,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pki::{Clock, IdentityWatch};
 use proto::{BrokerUser, Secret, Username};
+use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 use crate::config::AuthConfig;
@@ -136,6 +139,8 @@ struct Inner {
     spent: Mutex<Spent>,
     failures: Mutex<Failures>,
     slots: Slots,
+    /// For other replicas.
+    used: broadcast::Sender<sharing::News>,
 }
 
 impl Authenticated {
@@ -183,6 +188,7 @@ impl Authenticator {
             spent: Mutex::new(Spent::default()),
             failures: Mutex::new(Failures::default()),
             slots: Slots::default(),
+            used: sharing::announcements(),
         }))
     }
 
@@ -267,6 +273,11 @@ impl Authenticator {
         checked
     }
 
+    fn spent(&self) -> MutexGuard<'_, Spent> {
+        let spent = self.0.spent.lock();
+        spent.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn failures(&self) -> MutexGuard<'_, Failures> {
         let failures = self.0.failures.lock();
         failures.unwrap_or_else(PoisonError::into_inner)
@@ -299,13 +310,16 @@ impl Authenticator {
         if how.authid.is_static {
             return Ok(Some(authid.clone()));
         }
-        let mut spent = self.0.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        match renewal {
-            Renewal::Keep if spent.holds(&facts) => return Err(WhyDenied::AuthIdSpent),
-            Renewal::Keep => return Ok(None),
-            Renewal::Next => spent.spend(&facts, now).or(Err(WhyDenied::AuthIdSpent))?,
+        if renewal == Renewal::Keep {
+            return match self.spent().holds(&facts) {
+                true => Err(WhyDenied::AuthIdSpent),
+                false => Ok(None),
+            };
         }
-        drop(spent);
+        let used = self.spent().spend(&facts, now);
+        let used = used.or(Err(WhyDenied::AuthIdSpent))?;
+        // An error means that no other replica listens.
+        let _ = self.0.used.send((used, Instant::now()));
         Ok(self.new_authid(how, who, facts.first, renewal))
     }
 

@@ -17,6 +17,17 @@ pub struct Spent {
     most: usize,
 }
 
+/// An AUTHID that was used. Times are milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// When it was made.
+    pub issued: u64,
+    /// What no other has.
+    pub nonce: Nonce,
+    /// When it need not be remembered any more.
+    pub forget: u64,
+}
+
 /// It was used before, or could have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the AUTHID was used before")]
@@ -52,12 +63,43 @@ impl Spent {
     ///
     /// # Errors
     /// When it was used before.
-    pub fn spend(&mut self, facts: &Facts, now: u64) -> Result<(), AlreadySpent> {
+    pub fn spend(&mut self, facts: &Facts, now: u64) -> Result<Used, AlreadySpent> {
         if self.holds(facts) {
             return Err(AlreadySpent);
         }
+        let used = Used {
+            issued: facts.issued,
+            nonce: facts.nonce,
+            forget: facts.expires.saturating_add(MAX_SKEW),
+        };
+        self.remember(used, now);
+        Ok(used)
+    }
+
+    /// It was used elsewhere. What could not be an AUTHID of this time is left out.
+    pub fn learn(&mut self, used: Used, now: u64) {
+        let is_past = used.issued <= now.saturating_add(MAX_SKEW);
+        let is_known = self.used.contains_key(&(used.issued, used.nonce));
+        if is_past && used.forget >= now && !is_known {
+            self.remember(used, now);
+        }
+    }
+
+    /// All that are remembered.
+    #[must_use]
+    pub fn all(&self) -> Vec<Used> {
+        let all = self.used.iter();
+        all.map(|(&(issued, nonce), &forget)| Used {
+            issued,
+            nonce,
+            forget,
+        })
+        .collect()
+    }
+
+    fn remember(&mut self, used: Used, now: u64) {
         if self.used.len() >= self.sweep_at.min(self.most) {
-            self.used.retain(|_, expires| *expires >= now);
+            self.used.retain(|_, forget| *forget >= now);
             self.sweep_at = (self.used.len() * 2).max(FIRST_SWEEP);
         }
         while self.used.len() >= self.most {
@@ -66,9 +108,7 @@ impl Spent {
             };
             self.forgotten_until = self.forgotten_until.max(Some(issued));
         }
-        let expires = facts.expires.saturating_add(MAX_SKEW);
-        self.used.insert((facts.issued, facts.nonce), expires);
-        Ok(())
+        self.used.insert((used.issued, used.nonce), used.forget);
     }
 }
 
@@ -105,10 +145,10 @@ mod tests {
         let mut spent = Spent::default();
         let (a, b) = (authid(1, 10, 1000), authid(2, 10, 1000));
         assert!(!spent.holds(&a));
-        assert_eq!(spent.spend(&a, 11), Ok(()));
+        assert!(spent.spend(&a, 11).is_ok());
         assert_eq!(spent.spend(&a, 12), Err(AlreadySpent));
         assert!(spent.holds(&a) && !spent.holds(&b));
-        assert_eq!(spent.spend(&b, 12), Ok(()));
+        assert!(spent.spend(&b, 12).is_ok());
     }
 
     #[test]
@@ -116,7 +156,7 @@ mod tests {
         let mut spent = Spent::with_limit(10);
         for n in 0..100_u8 {
             let issued = u64::from(n) * 1_000_000;
-            assert_eq!(spent.spend(&authid(n, issued, 1000), issued), Ok(()));
+            assert!(spent.spend(&authid(n, issued, 1000), issued).is_ok());
         }
         assert!(spent.used.len() <= 10);
         assert_eq!(spent.forgotten_until, None);

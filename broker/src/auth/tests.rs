@@ -43,15 +43,15 @@ const DESK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 0, 20));
 const OTHER_DESK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 0, 21));
 
 /// Somebody who uses the AUTHID of the last answer, as X2Go Client does.
-struct Client {
+pub(super) struct Client {
     how: AuthConfig,
     user: &'static str,
     from: IpAddr,
-    authid: String,
+    pub(super) authid: String,
 }
 
 impl Client {
-    fn new(how: AuthConfig) -> Self {
+    pub(super) fn new(how: AuthConfig) -> Self {
         Self {
             how,
             user: "alice",
@@ -60,7 +60,7 @@ impl Client {
         }
     }
 
-    async fn ask(&mut self, replica: &Authenticator) -> Result<Granted, WhyDenied> {
+    pub(super) async fn ask(&mut self, replica: &Authenticator) -> Result<Granted, WhyDenied> {
         let granted = self
             .send(replica, self.user, self.from, Renewal::Next)
             .await?;
@@ -68,6 +68,18 @@ impl Client {
             next.expose().clone_into(&mut self.authid);
         }
         Ok(granted)
+    }
+
+    /// Why this AUTHID is not good; it is not used up.
+    pub(super) async fn try_with(
+        &self,
+        replica: &Authenticator,
+        authid: &str,
+    ) -> Option<WhyDenied> {
+        let sent = credentials(self.user, "", authid);
+        let logins = LoginRules::default();
+        let granted = replica.authenticate(&self.how, &logins, &sent, self.from, Renewal::Keep);
+        granted.await.err().map(|denied| denied.why)
     }
 
     /// Sends its AUTHID without learning the next.

@@ -13,13 +13,22 @@ use crate::config::AuthConfig;
 
 const PRESET: &str = "11111111-2222-3333-4444-555555555555";
 
-fn how(require_password: bool, require_authid: bool) -> AuthConfig {
+/// `require-password` and `require-cookie`.
+fn how((require_password, require_authid): (bool, bool)) -> AuthConfig {
     AuthConfig {
         require_password,
         require_authid,
         ..open()
     }
 }
+
+/// What is required, user and password, AUTHID, and what happens.
+type Row = (
+    (bool, bool),
+    (&'static str, &'static str),
+    &'static str,
+    Result<Step, WhyDenied>,
+);
 
 fn sent(user: &str, password: &str, authid: &str) -> Credentials {
     Credentials {
@@ -36,51 +45,45 @@ fn the_checks_come_in_the_order_of_the_original() {
     use Step::{AskForPassword, CheckAuthId, LetIn, LetInByPreset};
     let (yes, no) = (true, false);
     let probe = ("check-credentials", "FALSE");
-    // require-password, require-cookie, user and password, authid, what happens.
-    let table: &[(bool, bool, (&str, &str), &str, Result<Step, WhyDenied>)] = &[
+    let table: &[Row] = &[
         // 1: nothing is required
-        (no, no, ("", ""), "", Ok(LetIn)),
-        (no, no, ("alice", "wrong"), "anything", Ok(LetIn)),
-        (no, no, probe, "", Ok(LetIn)),
+        ((no, no), ("", ""), "", Ok(LetIn)),
+        ((no, no), ("alice", "wrong"), "anything", Ok(LetIn)),
+        ((no, no), probe, "", Ok(LetIn)),
         // 2: the probe of greeters
-        (yes, no, probe, "", Err(Probe)),
-        (yes, yes, probe, PRESET, Err(Probe)),
+        ((yes, no), probe, "", Err(Probe)),
+        ((yes, yes), probe, PRESET, Err(Probe)),
         (
-            yes,
-            no,
+            (yes, no),
             ("check-credentials", "false"),
             "",
             Ok(AskForPassword),
         ),
         // 3: an AUTHID is required
-        (yes, yes, ("alice", "pw"), "", Err(AuthIdMissing)),
-        (no, yes, ("alice", "pw"), "", Err(AuthIdMissing)),
+        ((yes, yes), ("alice", "pw"), "", Err(AuthIdMissing)),
+        ((no, yes), ("alice", "pw"), "", Err(AuthIdMissing)),
         // 5: only the preset one, and no other
-        (no, yes, ("", ""), PRESET, Ok(LetInByPreset)),
-        (no, yes, ("alice", ""), PRESET, Ok(LetInByPreset)),
-        (no, yes, ("alice", "pw"), "other", Err(AuthIdMissing)),
+        ((no, yes), ("", ""), PRESET, Ok(LetInByPreset)),
+        ((no, yes), ("alice", ""), PRESET, Ok(LetInByPreset)),
+        ((no, yes), ("alice", "pw"), "other", Err(AuthIdMissing)),
         // 6: none, or the preset one: the password decides
-        (yes, no, ("alice", "pw"), "", Ok(AskForPassword)),
-        (yes, no, ("alice", "pw"), PRESET, Ok(AskForPassword)),
-        (yes, yes, ("alice", "pw"), PRESET, Ok(AskForPassword)),
+        ((yes, no), ("alice", "pw"), "", Ok(AskForPassword)),
+        ((yes, no), ("alice", "pw"), PRESET, Ok(AskForPassword)),
+        ((yes, yes), ("alice", "pw"), PRESET, Ok(AskForPassword)),
         // 7: any other
-        (yes, no, ("alice", "pw"), "other", Ok(CheckAuthId)),
-        (yes, yes, ("alice", ""), "other", Ok(CheckAuthId)),
+        ((yes, no), ("alice", "pw"), "other", Ok(CheckAuthId)),
+        ((yes, yes), ("alice", ""), "other", Ok(CheckAuthId)),
     ];
     let preset = Secret::new(PRESET.to_owned());
-    for &(password, cookie, (user, typed), authid, expected) in table {
-        let found = step(
-            &how(password, cookie),
-            &sent(user, typed, authid),
-            Some(&preset),
-        );
-        assert_eq!(found, expected, "{password} {cookie} {user} {authid}");
+    for &(required, (user, typed), authid, expected) in table {
+        let found = step(&how(required), &sent(user, typed, authid), Some(&preset));
+        assert_eq!(found, expected, "{required:?} {user} {authid}");
     }
 }
 
 #[test]
 fn without_a_preset_authid_none_is_it() {
-    let only_cookie = how(false, true);
+    let only_cookie = how((false, true));
     for authid in ["", PRESET, "x"] {
         let found = step(&only_cookie, &sent("alice", "pw", authid), None);
         assert_eq!(found, Err(AuthIdMissing), "{authid:?}");

@@ -1,0 +1,183 @@
+//! Replicas that tell each other over the mesh which AUTHIDs were used.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pki::{
+    ChannelLimits, Expect, IdentityPublisher, IdentityWatch, ListenerLimits, MeshListener, Role,
+};
+use proto::v1::replica_client::ReplicaClient;
+use proto::v1::{FollowSpentRequest, SpentAuthId, SpentAuthIds};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use super::{SpentTeller, follow, read};
+use crate::auth::Authenticator;
+use crate::auth::WhyDenied;
+use crate::auth::spent::Used;
+use crate::auth::testing::Farm;
+use crate::auth::tests::{Client, open};
+
+fn used(n: u8) -> Used {
+    let issued = crate::auth::testing::START * 1000;
+    Used {
+        issued,
+        nonce: [n; 12],
+        forget: issued + 1_000_000,
+    }
+}
+
+/// A replica that tells, at an address of its own.
+struct Telling {
+    authenticator: Authenticator,
+    address: std::net::SocketAddr,
+    _serving: JoinSet<()>,
+}
+
+impl Telling {
+    async fn start(farm: &Farm) -> Self {
+        let (_, identity) = IdentityPublisher::new(farm.member(Role::Broker, "broker1"));
+        let authenticator = farm.replica("broker1");
+        let address = "127.0.0.1:0".parse().unwrap();
+        let listener = MeshListener::bind(address, identity, ListenerLimits::default());
+        let listener = listener.await.unwrap();
+        let address = listener.local_addr();
+        let teller = SpentTeller::into_server(authenticator.clone(), CancellationToken::new());
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            let server = pki::mesh_server(ChannelLimits::default()).add_service(teller);
+            server
+                .serve_with_incoming(listener.incoming())
+                .await
+                .unwrap();
+        });
+        Self {
+            authenticator,
+            address,
+            _serving: serving,
+        }
+    }
+
+    fn channel(&self, identity: IdentityWatch) -> tonic::transport::Channel {
+        let expect = Expect::AnyOf(&[Role::Broker]);
+        let limits = ChannelLimits::default();
+        pki::mesh_channel(self.address, expect, identity, limits)
+    }
+
+    fn client(&self, identity: IdentityWatch) -> ReplicaClient<tonic::transport::Channel> {
+        ReplicaClient::new(self.channel(identity))
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_told_what_was_used_before_and_then_each_a_second_later() {
+    let farm = Farm::new("office");
+    let telling = Telling::start(&farm).await;
+    let now = telling.authenticator.now();
+    telling.authenticator.spent().learn(used(1), now);
+    let (_, identity) = IdentityPublisher::new(farm.member(Role::Broker, "broker2"));
+    let mut client = telling.client(identity);
+    let mut stream = client
+        .follow_spent(FollowSpentRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let told: Vec<Used> = read(stream.message().await.unwrap().unwrap()).collect();
+    assert_eq!(told, [used(1)]);
+    let began = tokio::time::Instant::now();
+    telling.authenticator.0.used.send((used(2), began)).unwrap();
+    let told: Vec<Used> = read(stream.message().await.unwrap().unwrap()).collect();
+    assert_eq!(told, [used(2)]);
+    let after = began.elapsed();
+    assert!(
+        after >= Duration::from_secs(1) && after < Duration::from_secs(5),
+        "{after:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_authid_that_was_used_at_one_replica_is_refused_at_another() {
+    let farm = Farm::new("office");
+    let telling = Telling::start(&farm).await;
+    let other = farm.replica("broker2");
+    let (_, identity) = IdentityPublisher::new(farm.member(Role::Broker, "broker3"));
+    let mut following = JoinSet::new();
+    let node = proto::NodeId::parse("broker1").unwrap();
+    let stop = CancellationToken::new();
+    following.spawn(follow::follow(
+        node,
+        telling.channel(identity),
+        other.clone(),
+        stop,
+    ));
+    let mut client = Client::new(open());
+    client.ask(&telling.authenticator).await.unwrap();
+    let first = client.authid.clone();
+    client.ask(&telling.authenticator).await.unwrap();
+    let replay = || client.try_with(&other, &first);
+    let began = tokio::time::Instant::now();
+    // Asking does not use it: it is refused as soon as it is known.
+    while replay().await != Some(WhyDenied::AuthIdSpent) {
+        assert!(began.elapsed() < Duration::from_secs(20), "never heard of");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    client.ask(&other).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_replicas_are_told() {
+    let farm = Farm::new("office");
+    let telling = Telling::start(&farm).await;
+    let answers: HashMap<Role, Code> = {
+        let mut answers = HashMap::new();
+        for role in [Role::Agent, Role::Operator] {
+            let (_, identity) = IdentityPublisher::new(farm.member(role, "s1"));
+            let asked = telling
+                .client(identity)
+                .follow_spent(FollowSpentRequest {})
+                .await;
+            answers.insert(role, asked.unwrap_err().code());
+        }
+        answers
+    };
+    assert!(
+        answers.values().all(|code| *code == Code::PermissionDenied),
+        "{answers:?}"
+    );
+}
+
+#[test]
+fn what_can_not_be_read_or_be_true_is_left_out() {
+    let good = SpentAuthId {
+        issued: 1,
+        nonce: vec![7; 12],
+        forget: 2,
+    };
+    let short = SpentAuthId {
+        nonce: vec![7; 11],
+        ..good.clone()
+    };
+    let message = SpentAuthIds {
+        spent: vec![short, good],
+    };
+    assert_eq!(read(message).count(), 1);
+    let mut spent = crate::auth::spent::Spent::default();
+    let now = used(0).issued;
+    for odd in [
+        Used {
+            issued: now + 10_000_000,
+            ..used(1)
+        },
+        Used {
+            forget: now - 1,
+            ..used(1)
+        },
+    ] {
+        spent.learn(odd, now);
+    }
+    assert_eq!(spent.all(), []);
+    spent.learn(used(1), now);
+    spent.learn(used(1), now);
+    assert_eq!(spent.all(), [used(1)]);
+}
