@@ -12,12 +12,14 @@
 )]
 #![expect(clippy::print_stdout, reason = "some tests print their figures")]
 
+mod background;
 mod flood;
 mod large_bodies;
 mod odd_requests;
 mod profiles;
 mod raw;
 mod refused_start;
+mod reloads;
 mod secrets;
 mod session_database;
 mod signals;

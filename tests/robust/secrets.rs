@@ -43,6 +43,7 @@ fn cookies_passwords_and_authids_are_in_no_log() {
         Progress::when(got.text().contains(COOKIE), || got.text())
     });
     resumed.unwrap_or_else(|error| panic!("{error}\n{}", farm.story()));
+    let given = given_authid(&farm);
     use_secrets_badly(&farm);
     // A row that is odd, with the same cookie.
     let odd = format!("UPDATE sessions SET agent_pid = 'x', gr_port = 'y', cookie = '{COOKIE}\n|'");
@@ -69,7 +70,7 @@ fn cookies_passwords_and_authids_are_in_no_log() {
             log.contains(" DEBUG ") && log.contains(" TRACE "),
             "{name} logs too little"
         );
-        for secret in [COOKIE, PASSWORD, AUTHID] {
+        for secret in [COOKIE, PASSWORD, AUTHID, &given] {
             let line = log.lines().find(|line| line.contains(secret));
             assert_eq!(line, None, "{name} logs a secret");
         }
@@ -81,10 +82,28 @@ fn cookies_passwords_and_authids_are_in_no_log() {
 }
 
 fn form(user: &str, profile: &str) -> String {
-    format!(
-        "task=selectsession&sid={profile}&user={user}&login={user}&password={PASSWORD}\
-         &authid={AUTHID}"
-    )
+    format!("task=selectsession&sid={profile}&user={user}&login={user}&password={PASSWORD}")
+}
+
+/// An AUTHID that the replica gives out, used once.
+fn given_authid(farm: &SmallFarm) -> String {
+    let form = "task=listsessions&user=alice&password=pw".to_owned();
+    let answer = exchange(farm.http, &post("/plain/", "", form.as_bytes())).text();
+    let (_, rest) = answer.split_once("AUTHID:").unwrap();
+    let authid = rest.lines().next().unwrap().to_owned();
+    assert!(authid.len() > 30, "{answer}");
+    let form = format!("{form}&authid={authid}");
+    assert_eq!(
+        exchange(farm.http, &post("/plain/", "", form.as_bytes())).status(),
+        200
+    );
+    authid
+}
+
+/// A request whose password stands in its URI, where proxies and logs may see it.
+fn get(farm: &SmallFarm, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n");
+    assert_ne!(exchange(farm.http, request.as_bytes()).status(), 0);
 }
 
 /// Requests that fail in all sorts of ways, each with the secrets in it.
@@ -92,13 +111,15 @@ fn use_secrets_badly(farm: &SmallFarm) {
     let send = |path: &str, headers: &str, body: &str| {
         exchange(farm.http, &post(path, headers, body.as_bytes())).status()
     };
-    let good = form("alice", "farm");
+    let no_authid = form("alice", "farm");
+    let good = format!("{no_authid}&authid={AUTHID}");
+    assert_eq!(send("/plain/", "", &good), 401);
     assert_eq!(send("/plain/", "", &form("alice", "nosuch")), 200);
     assert_eq!(send("/plain/", "", &format!("{good}&login=bob")), 401);
     assert_eq!(send("/plain/", "", &format!("{good}&user=%FF")), 400);
     assert_eq!(send("/plain/", "", &good.replace("alice", "a%0Ab")), 401);
     assert_eq!(send("/plain/", "Content-Encoding: gzip\r\n", &good), 400);
-    assert_eq!(send(&format!("/plain/?{good}"), "", ""), 200);
+    assert_eq!(send(&format!("/plain/?{no_authid}"), "", ""), 200);
     assert_eq!(send(&format!("/nothing?{good}"), "", ""), 404);
     let multipart = good.replace('&', "\r\n");
     assert_eq!(send("/plain/", "Content-Length: 3\r\n", &multipart), 400);
@@ -106,10 +127,14 @@ fn use_secrets_badly(farm: &SmallFarm) {
         send(
             "/plain/",
             &format!("Authorization: Basic {PASSWORD}\r\n"),
-            &good
+            &no_authid
         ),
         200
     );
+    for path in ["/plain/", "/json/", "/uccs/inifile/api/5/", "/nothing", "/"] {
+        get(farm, &format!("{path}?{good}"));
+        get(farm, &format!("{path}?{good}&user=a%0Ab"));
+    }
     // Not HTTP at all.
     assert_eq!(
         exchange(farm.http, format!("{good}\r\n\r\n").as_bytes()).status(),
