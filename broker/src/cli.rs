@@ -29,10 +29,14 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("the asynchronous runtime can't be started")
 }
 
-fn origin(options: &SourceOptions, bind: Option<&str>) -> Result<Origin> {
+/// `--debug` counts as `X2GOBROKER_DEBUG=1` does.
+fn origin(options: &SourceOptions, bind: Option<&str>, debug: bool) -> Result<Origin> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let environment: BTreeMap<String, String> = environment.collect();
+    let mut environment: BTreeMap<String, String> = environment.collect();
+    if debug {
+        environment.insert("X2GOBROKER_DEBUG".to_owned(), "1".to_owned());
+    }
     let option = options.config_file.as_deref();
     let config_file = Origin::config_file(option, &environment, &options.defaults_file);
     // The process may leave the directory in which these names were given.

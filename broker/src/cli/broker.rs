@@ -76,7 +76,7 @@ fn check_config(
     default_files: &std::path::Path,
     json: bool,
 ) -> Result<ExitCode> {
-    let origin = origin(sources, options.bind.as_deref())?;
+    let origin = origin(sources, options.bind.as_deref(), options.debug)?;
     let problems = check::problems(&origin, default_files);
     let text = if json {
         check::json(&problems)?

@@ -71,7 +71,7 @@ fn start(sources: &SourceOptions, options: &DaemonOptions, log: Log) -> Result<E
     if options.daemonize && !options.detached && !is_supervised {
         return detach::start_again();
     }
-    let origin = origin(sources, options.bind.as_deref())?;
+    let origin = origin(sources, options.bind.as_deref(), options.debug)?;
     if options.detached {
         detach::leave_terminal()?;
     }
@@ -160,7 +160,7 @@ fn read_config(origin: &Origin) -> Result<Config> {
 }
 
 fn check_all(sources: &SourceOptions, options: &DaemonOptions) -> Result<ExitCode> {
-    let origin = origin(sources, options.bind.as_deref())?;
+    let origin = origin(sources, options.bind.as_deref(), options.debug)?;
     let problems = check::problems(&origin, Path::new(check::DEFAULT_FILES));
     report(&problems);
     let n_errors = problems.iter().filter(|problem| problem.is_error()).count();

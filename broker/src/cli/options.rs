@@ -39,7 +39,8 @@ pub(super) struct DaemonOptions {
     #[arg(short, long, value_name = "[ADDRESS:]PORT")]
     pub(super) bind: Option<String>,
 
-    /// Say more in the log.
+    /// Say more in the log, and take GET, so that a web browser can ask. The passwords in
+    /// its URLs may end up in the logs of proxies.
     #[arg(short, long)]
     pub(super) debug: bool,
 
