@@ -254,7 +254,7 @@ fn cannot_read(path: &Path) -> impl Fn(io::Error) -> StoreError {
     }
 }
 
-/// Real ones have a few kilobytes; a bundle of twenty roots has 20.
+/// Real ones have a few kilobytes; the collection of a whole system has some 250.
 const MAX_FILE: u64 = 1024 * 1024;
 
 #[cfg(test)]
@@ -350,8 +350,8 @@ mod tests {
                 format!("{shown} is not a PEM file of certificates"),
             ),
             (
-                &"x".repeat(300_000),
-                format!("{shown} is larger than 262144 bytes"),
+                &"x".repeat(1_100_000),
+                format!("{shown} is larger than 1048576 bytes"),
             ),
         ];
         assert_eq!(

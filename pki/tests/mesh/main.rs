@@ -12,5 +12,6 @@ mod identity;
 mod listener;
 mod logs;
 mod reload;
+mod signed;
 mod trust;
 mod wait;
