@@ -1,3 +1,6 @@
+mod faults;
+mod packaged;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
