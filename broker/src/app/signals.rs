@@ -100,7 +100,7 @@ impl Waiting {
             }
             process::reloaded();
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -35,7 +35,7 @@ impl<'a> Known<'a> {
         self.free_sections.insert(section);
     }
 
-    pub(super) fn extend(&mut self, other: Known<'a>) {
+    pub(super) fn extend(&mut self, other: Self) {
         self.keys.extend(other.keys);
         self.free_sections.extend(other.free_sections);
         self.settings.extend(other.settings);

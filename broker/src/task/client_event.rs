@@ -121,7 +121,7 @@ pub fn client_event(
     match event {
         // Each session tells this again and again.
         Event::Alive => {
-            debug!(%user, %session, %event, node, server, command, elapsed, "client event")
+            debug!(%user, %session, %event, node, server, command, elapsed, "client event");
         }
         _ => info!(%user, %session, %event, node, server, command, elapsed, "client event"),
     }

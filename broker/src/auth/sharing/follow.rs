@@ -135,7 +135,7 @@ async fn listen(
     let opened = tokio::time::timeout(OPEN_DEADLINE, client.follow_spent(FollowSpentRequest {}));
     let opened = opened
         .await
-        .map_err(|_| Status::deadline_exceeded("no answer"))?;
+        .map_err(|_elapsed| Status::deadline_exceeded("no answer"))?;
     let mut stream = opened?.into_inner();
     *backoff = FIRST_BACKOFF;
     while let Some(message) = stream.message().await? {

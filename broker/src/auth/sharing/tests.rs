@@ -149,17 +149,13 @@ async fn only_replicas_are_told() {
 
 #[test]
 fn what_can_not_be_read_or_be_true_is_left_out() {
-    let good = SpentAuthId {
+    let of_length = |n_bytes| SpentAuthId {
         issued: 1,
-        nonce: vec![7; 12],
+        nonce: vec![7; n_bytes],
         forget: 2,
     };
-    let short = SpentAuthId {
-        nonce: vec![7; 11],
-        ..good.clone()
-    };
     let message = SpentAuthIds {
-        spent: vec![short, good],
+        spent: [0, 11, 12, 13].map(of_length).to_vec(),
     };
     assert_eq!(read(message).count(), 1);
     let mut spent = crate::auth::spent::Spent::default();
