@@ -19,6 +19,7 @@ mod login;
 mod mesh;
 mod replica_killed;
 mod server_lost;
+mod setuid;
 mod values;
 mod x2goclient;
 
