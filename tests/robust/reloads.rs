@@ -55,8 +55,8 @@ fn fifty_reloads_under_load_drop_no_request_and_mix_no_answer() {
             wait_for_generation(&farm, generation);
         }
         stop.store(true, Ordering::Relaxed);
-        let seen: Vec<Seen> = clients.into_iter().map(|c| c.join().unwrap()).collect();
-        seen
+        let joined = clients.into_iter().map(|client| client.join().unwrap());
+        joined.collect::<Vec<Seen>>()
     });
     let took = begun.elapsed();
     let faults: Vec<&String> = seen.iter().flat_map(|seen| &seen.faults).collect();
@@ -170,7 +170,9 @@ fn judge(body: &str) -> Result<usize, String> {
     let Some(&first) = generations.first() else {
         return Err(format!("no profiles: {body}"));
     };
-    let generation: usize = first.parse().map_err(|_| format!("odd name: {body}"))?;
+    let generation: usize = first
+        .parse()
+        .map_err(|_error| format!("odd name: {body}"))?;
     let hosts = match generation.is_multiple_of(2) {
         true => format!("s{generation},t{generation}"),
         false => format!("s{generation}"),
