@@ -132,6 +132,8 @@ fn build_programs(profile: &[&str]) -> Result<()> {
         "--package",
         "pki",
         "--package",
+        "shim",
+        "--package",
         "agent",
         "--package",
         "broker",
