@@ -169,7 +169,21 @@ fn run(name: &str, mut command: Command) -> Result<()> {
 }
 
 fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut cargo = Command::new(program);
+    // What cargo told xtask about xtask: build scripts that look at it (ring's) would run
+    // again, and all that depends on them would be built anew.
+    let told = std::env::vars_os().map(|(name, _)| name);
+    let is_about_xtask = |name: &OsString| {
+        let name = name.to_string_lossy();
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    for name in told.filter(is_about_xtask) {
+        cargo.env_remove(name);
+    }
+    cargo
 }
 
 fn root() -> PathBuf {
