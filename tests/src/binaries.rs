@@ -55,7 +55,19 @@ fn build() -> anyhow::Result<PathBuf> {
     }
     let status = cargo
         .args([
-            "build", "--quiet", "-p", "agent", "-p", "broker", "-p", "pki", "-p", "shim", "--bins",
+            "build",
+            "--quiet",
+            "-p",
+            "agent",
+            "-p",
+            "authservice",
+            "-p",
+            "broker",
+            "-p",
+            "pki",
+            "-p",
+            "shim",
+            "--bins",
         ])
         .args(["--profile", profile])
         .arg("--target-dir")

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-pub use accounts::{ACCOUNTS, SERVICE, farm_user, password};
+pub use accounts::{ACCOUNTS, SERVICE, farm_user, password, write as write_accounts};
 pub use caller::{Call, Caller};
 pub use host::{CLIENT_HOST, HostName};
 pub use requirements::{Unmet, check as check_requirements, packages};

@@ -85,7 +85,10 @@ pub(crate) fn find(user: &str) -> anyhow::Result<Account> {
 }
 
 /// Writes the accounts and their homes into `layer`, on top of those of this machine.
-pub(crate) fn write(layer: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When they can't be written.
+pub fn write(layer: &Path) -> anyhow::Result<()> {
     let accounts = all();
     let hashes = hash_passwords(&accounts)?;
     let (mut passwd, mut group, mut shadow) = (String::new(), String::new(), String::new());
@@ -96,6 +99,9 @@ pub(crate) fn write(layer: &Path) -> anyhow::Result<()> {
         shadow += &format!("{name}:{hash}:20000:0:99999:7:::\n");
         let home = layer.join(home.trim_start_matches('/'));
         files::folder(&home, 0o700, *id)?;
+    }
+    for (name, id, members) in TEAMS {
+        group += &format!("{name}:x:{id}:{members}\n");
     }
     // The service may read x2goserver's session database, as the package sets it up.
     let reads_sessions = |line: &str| match line.strip_prefix("x2gouser:") {
@@ -112,6 +118,9 @@ pub(crate) fn write(layer: &Path) -> anyhow::Result<()> {
         format!("{}\n{group}", lines.join("\n"))
     })
 }
+
+/// The groups that some of the people are in, beside their own.
+const TEAMS: [(&str, u32, &str); 2] = [("team-a", 2101, "alice,bob"), ("team-b", 2102, "carol")];
 
 /// Returns the hash of each account's password, or `!`.
 fn hash_passwords(accounts: &[Account]) -> anyhow::Result<Vec<String>> {
