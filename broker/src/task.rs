@@ -26,7 +26,7 @@ use list_sessions::{Listed, list_sessions};
 use nobody::select_for_nobody;
 use request::{Request, Task};
 use scripted::Scripted;
-use select_session::{Offered, Placing, Selected, select_session};
+use select_session::{Placing, Selected, Terms, select_session};
 
 /// A broker as clients see it: its settings, who checks credentials, and the farm.
 #[derive(Clone, Debug)]
@@ -139,8 +139,12 @@ impl Broker {
                 }),
                 None => match self.profile(backend, &who, sid).await {
                     Some(profile) => {
-                        let (user, offered) = (who.account(), backend.clients.offered);
-                        self.select(profile, user, offered, request, scripted).await
+                        let terms = Terms {
+                            offered: backend.clients.offered,
+                            shown: backend.hosts_shown,
+                        };
+                        let user = who.account();
+                        self.select(profile, user, terms, request, scripted).await
                     }
                     None => Answer::NoSuchProfile,
                 },
@@ -197,7 +201,7 @@ impl Broker {
         &self,
         profile: &SessionProfile,
         user: Option<&Username>,
-        offered: Offered,
+        terms: Terms,
         request: &Request,
         scripted: Scripted<'_>,
     ) -> Answer<'static> {
@@ -205,7 +209,7 @@ impl Broker {
             sshport: profile.sshport,
         };
         let selected = match user {
-            Some(user) => select_session(&self.placing, profile, user, offered).await,
+            Some(user) => select_session(&self.placing, profile, user, terms).await,
             None => select_for_nobody(&self.placing, profile),
         };
         let selected = match selected {

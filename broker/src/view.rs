@@ -97,12 +97,20 @@ impl FarmView {
 
     /// Whether a host of a profile certainly has no agent: none is known by its name, none
     /// was, and the farm has been heard for `warm_up`, in which all of it would have shown
-    /// itself. A replica that knows too little must not send anybody anywhere unasked.
+    /// itself. A replica that knows too little must not send anybody anywhere unasked; only
+    /// where nobody expects agents is there no `warm_up`.
     #[must_use]
-    pub fn has_no_agent(&self, host: &ProfileHost, warm_up: Duration, now: Instant) -> bool {
-        let heard_long = self
-            .heard_since
-            .is_some_and(|since| now.saturating_duration_since(since) >= warm_up);
+    pub fn has_no_agent(
+        &self,
+        host: &ProfileHost,
+        warm_up: Option<Duration>,
+        now: Instant,
+    ) -> bool {
+        let long = |warm_up| {
+            let heard = self.heard_since;
+            heard.is_some_and(|since| now.saturating_duration_since(since) >= warm_up)
+        };
+        let heard_long = warm_up.is_none_or(long);
         let unknown = |hosts: &HostIndex| hosts.look_up(host) == Resolved::Unknown;
         heard_long && unknown(&self.hosts) && unknown(&self.former_hosts)
     }

@@ -14,6 +14,7 @@ use proto::{NodeId, NodeState, SessionRecord, Username};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::list_sessions::HostsShown;
 use crate::agents::{Admission, AskError, Refusal, Verdict};
 use crate::names::{Resolved, ServerAddress, address_for_client};
 use crate::placement::{
@@ -56,6 +57,15 @@ pub enum Offered {
     All,
 }
 
+/// On which terms a backend gives sessions out.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Which sessions clients are offered.
+    pub offered: Offered,
+    /// Whether anybody expects agents: without them clients are shown all hosts.
+    pub shown: HostsShown,
+}
+
 /// No server takes the user now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no server takes the session: {why}")]
@@ -75,14 +85,18 @@ pub async fn select_session(
     placing: &Placing,
     profile: &SessionProfile,
     user: &Username,
-    offered: Offered,
+    terms: Terms,
 ) -> Result<Selected, NoServer> {
     if profile.is_shadow() {
         return first_host(profile);
     }
     let view = placing.feed.view();
     let now = Instant::now();
-    let warm_up = placing.round * WARM_UP_ROUNDS;
+    let warm_up = match terms.shown {
+        HostsShown::One => Some(placing.round * WARM_UP_ROUNDS),
+        // `agent-query-mode = NONE`: nobody expects agents, so there is nobody to wait for.
+        HostsShown::All => None,
+    };
     let no_agent = |host| view.has_no_agent(host, warm_up, now);
     if profile.hosts.iter().all(no_agent) {
         return without_agents(placing, profile, user);
@@ -93,7 +107,7 @@ pub async fn select_session(
         view: &view,
         profile,
         user,
-        offered,
+        offered: terms.offered,
         hosts,
         silent: HashSet::new(),
         was_refused: false,

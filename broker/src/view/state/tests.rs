@@ -248,7 +248,7 @@ fn a_readiness_by_answer_is_undone_by_newer_gossip_though_gossip_never_changed()
 #[test]
 fn a_host_counts_as_without_agent_only_when_the_farm_is_known_well() {
     let (mut farm, now) = farm();
-    let warm_up = Duration::from_secs(10);
+    let warm_up = Some(Duration::from_secs(10));
     let has_no_agent = |farm: &FarmState, name: &str, after: u64| {
         let host = ProfileHost::parse(name).unwrap();
         let later = now + Duration::from_secs(after);
@@ -265,6 +265,12 @@ fn a_host_counts_as_without_agent_only_when_the_farm_is_known_well() {
     assert!(
         !has_no_agent(&FarmState::new(now), "s9", 90),
         "nobody was ever heard"
+    );
+    let s9 = ProfileHost::parse("s9").unwrap();
+    let alone = FarmState::new(now);
+    assert!(
+        alone.view().has_no_agent(&s9, None, now),
+        "nobody expects agents"
     );
 }
 
