@@ -13,10 +13,12 @@
 #![expect(clippy::print_stdout, reason = "some tests print their figures")]
 
 mod background;
+mod brokers;
 mod flood;
 mod large_bodies;
 mod odd_requests;
 mod profiles;
+mod proxies;
 mod raw;
 mod refused_start;
 mod reloads;

@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) https: bool,
     /// What the programs log, as `RUST_LOG`.
     pub(crate) log_level: &'static str,
+    /// Further sections of `x2gobroker.conf`.
+    pub(crate) sections: fn(&Site) -> String,
 }
 
 impl Plan {
@@ -47,6 +49,7 @@ impl Plan {
         limits: "",
         https: false,
         log_level: "info",
+        sections: |_| String::new(),
     };
 }
 
@@ -68,6 +71,7 @@ impl SmallFarm {
             );
             site.write("defaults.conf", &files);
         }
+        text += &(plan.sections)(&site);
         let config = site.write("x2gobroker.conf", &text);
         if let Some(profiles) = plan.profiles {
             site.write(PROFILES_FILE, profiles);
