@@ -176,9 +176,14 @@ fn cargo() -> Command {
     let told = std::env::vars_os().map(|(name, _)| name);
     let is_about_xtask = |name: &OsString| {
         let name = name.to_string_lossy();
-        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
-            .iter()
-            .any(|start| name.starts_with(start))
+        [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+        ]
+        .iter()
+        .any(|start| name.starts_with(start))
     };
     for name in told.filter(is_about_xtask) {
         cargo.env_remove(name);

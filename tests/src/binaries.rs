@@ -100,9 +100,14 @@ pub fn own_folder() -> anyhow::Result<PathBuf> {
 /// Whether cargo sets this variable for the crate that it runs, as
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html> lists them.
 fn is_about_a_crate(name: &str) -> bool {
-    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
-        .iter()
-        .any(|start| name.starts_with(start))
+    [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+    ]
+    .iter()
+    .any(|start| name.starts_with(start))
 }
 
 fn workspace() -> &'static Path {
