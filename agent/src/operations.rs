@@ -165,4 +165,7 @@ fn outcome(
 }
 
 /// From the request to the change that was seen. Whoever asked waits a little longer.
-pub const ACT_LIMIT: Duration = Duration::from_secs(12);
+pub const ACT_LIMIT: Duration = Duration::from_secs(18);
+
+#[cfg(test)]
+mod tests;

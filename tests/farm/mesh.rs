@@ -24,6 +24,7 @@ pub(crate) struct Mesh {
     pub(crate) lab: Lab,
     callers: Vec<Caller>,
     n_logins: u32,
+    global: &'static str,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -31,6 +32,11 @@ impl Mesh {
     /// Brings up a farm and the mesh on it, and returns once both replicas know all servers.
     /// `None` when this machine can't, and does not have to.
     pub(crate) fn up() -> Option<Self> {
+        Self::up_with("")
+    }
+
+    /// [`Self::up`], with more lines in the section `[global]` of the replicas' files.
+    pub(crate) fn up_with(global: &'static str) -> Option<Self> {
         if crate::skipped() {
             return None;
         }
@@ -48,6 +54,7 @@ impl Mesh {
             lab,
             callers,
             n_logins: 0,
+            global,
             _alone: alone,
         };
         mesh.lab
@@ -64,8 +71,12 @@ impl Mesh {
         Some(mesh)
     }
 
-    /// Starts the agent of a server.
+    /// Starts the agent of a server, with the setuid program in its place.
     pub(crate) fn start_agent(&mut self, server: HostName) {
+        let shim = program("x2gobroker-agent");
+        let as_packaged = ["install", "-D", "-o", "root", "-g", SERVICE, "-m", "4750"];
+        let install = [&as_packaged[..], &[&shim, SHIM]].concat();
+        self.lab.exec(server, "root", &install).unwrap();
         let text = format!(
             "identity = \"{IDENTITY}\"\n\
              advertise = \"{}:7464\"\n\
@@ -90,6 +101,7 @@ impl Mesh {
         let text = format!(
             "[global]\n\
              default-auth-mech = none\n\
+             {}\n\
              [broker_inifile]\n\
              enable = true\n\
              session-profiles = {PROFILES_PATH}\n\
@@ -98,7 +110,8 @@ impl Mesh {
              advertise = {}:7465\n\
              seeds = broker1:7465, broker2:7465\n\
              state-directory = {STATE}\n",
-            Lab::address(broker)
+            self.global,
+            Lab::address(broker),
         );
         self.lab
             .write(broker, SERVICE, "/etc/x2go/broker/x2gobroker.conf", &text)
@@ -145,6 +158,11 @@ impl Mesh {
         });
     }
 
+    /// The lines with all these words that a replica has logged.
+    pub(crate) fn logged(&self, broker: HostName, words: &[&str]) -> Vec<String> {
+        self.replicas[&broker].log_lines(words)
+    }
+
     /// How often a replica has logged that a member came or went.
     pub(crate) fn count_logged(&mut self, broker: HostName, what: &str, node: HostName) -> usize {
         self.replica(broker)
@@ -171,6 +189,15 @@ impl Mesh {
         self.callers.first_mut().unwrap()
     }
 
+    /// What an operator on the first broker host is answered by `x2gobrokerctl`.
+    pub(crate) fn operate(&self, server: HostName, command: &[&str]) -> String {
+        let (program, server) = (program("x2gobrokerctl"), server.to_string());
+        let options = [&program, "--identity", OPERATOR, "--node", &server];
+        let argv = [&options[..], command].concat();
+        let host = HostName::broker(1);
+        self.lab.exec(host, SERVICE, &argv).unwrap()
+    }
+
     /// The logs of all programs, for the text of a failure.
     pub(crate) fn story(&self) -> String {
         let all = self.replicas.values().chain(self.agents.values());
@@ -179,7 +206,9 @@ impl Mesh {
 
     fn start(&self, host: HostName, name: &str, argv: &[&str]) -> Process {
         let mut command = self.lab.command(host, SERVICE, argv).unwrap();
-        command.envs([("RUST_LOG", "info"), ("NO_COLOR", "1")]);
+        // Each sign of life of a session is a line at debug.
+        let log = "info,broker::task::client_event=debug";
+        command.envs([("RUST_LOG", log), ("NO_COLOR", "1")]);
         self.lab.start_command(host, name, &mut command).unwrap()
     }
 }
@@ -198,9 +227,11 @@ pub(crate) fn enrol_all(lab: &Lab) {
         .args(["init", "--farm", "lab", "--dir"])
         .arg(&ca))
     .unwrap();
-    let agents = lab.servers().into_iter().map(|server| (server, "agent"));
-    for (host, role) in agents.chain(lab.brokers().into_iter().map(|broker| (broker, "broker"))) {
-        let out = folder.path().join(host.to_string());
+    let agents = lab.servers().into_iter().map(|host| (host, "agent"));
+    let brokers = lab.brokers().into_iter().map(|host| (host, "broker"));
+    let operators = [(HostName::broker(1), "operator")];
+    for (host, role) in agents.chain(brokers).chain(operators) {
+        let out = folder.path().join(format!("{role}-{host}"));
         let mut issue = command(&program);
         issue.args([
             "issue",
@@ -211,16 +242,21 @@ pub(crate) fn enrol_all(lab: &Lab) {
             "--dir",
         ]);
         run(issue.arg(&ca).arg("--out").arg(&out)).unwrap();
-        install_identity(lab, host, &out);
+        let place = if role == "operator" {
+            OPERATOR
+        } else {
+            IDENTITY
+        };
+        install_identity(lab, host, &out, place);
     }
 }
 
 /// Copies an identity to its host, for the user that the programs run as.
-fn install_identity(lab: &Lab, host: HostName, from: &Path) {
+fn install_identity(lab: &Lab, host: HostName, from: &Path, to: &str) {
     lab.make_folder(host, SERVICE, STATE).unwrap();
     for name in ["leaf.crt", "leaf.key", "roots.pem"] {
         let text = fs::read_to_string(from.join(name)).unwrap();
-        lab.write(host, SERVICE, &format!("{IDENTITY}/{name}"), &text)
+        lab.write(host, SERVICE, &format!("{to}/{name}"), &text)
             .unwrap();
     }
 }
@@ -234,6 +270,9 @@ pub(crate) static ONE_FARM: Mutex<()> = Mutex::new(());
 pub(crate) const IDENTITY: &str = "/etc/x2go/broker/identity";
 pub(crate) const STATE: &str = "/var/lib/x2gobroker/mesh";
 pub(crate) const PROFILES_PATH: &str = "/etc/x2go/broker/x2gobroker-sessionprofiles.conf";
+const OPERATOR: &str = "/etc/x2go/broker/operator";
+/// Where the package has it.
+const SHIM: &str = "/usr/lib/x2go/x2gobroker-agent";
 const PROFILES: &str = "\
 [DEFAULT]
 command=TERMINAL

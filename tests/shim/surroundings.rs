@@ -7,7 +7,10 @@ const CLEAN: &str = "\
 program /usr/bin/x2golistsessions --all-servers
 user 2001 groups 2001 2100
 folder / mask 0077
+environment HOME=/home/alice
+environment LOGNAME=alice
 environment PATH=/usr/bin:/bin
+environment USER=alice
 status SigBlk: 0000000000000000
 status SigIgn: 0000000000000004
 status CapPrm: 0000000000000000

@@ -1,17 +1,19 @@
 //! Which programs are run as the user, and how?
 //!
 //! Four programs of x2goserver, by their fixed paths, with an environment that holds nothing
-//! but a fixed `PATH`: they call each other by name.
+//! but a fixed `PATH`, since they call each other by name, and whose session it is.
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use nix::unistd::{dup2_stdin, execve};
 use shim::Refusal;
 use shim::answer::OK;
+use shim::target::Target;
 
 use crate::privileges::Dropped;
 
@@ -50,16 +52,32 @@ impl Program {
 /// `no_new_privs` is not set: with SQLite, x2goserver reaches its database through a
 /// setgid program of its own, which that would forbid. The process is the user's by now,
 /// with no more rights than the user has by a login.
-pub(crate) fn replace(_: &Dropped, program: Program, args: &[&str]) -> Result<(), Refusal> {
+///
+/// `HOME` is needed: without it x2gosuspend-session finds nothing to suspend, and says
+/// that all is well.
+pub(crate) fn replace(
+    _: &Dropped,
+    target: &Target,
+    program: Program,
+    args: &[&str],
+) -> Result<(), Refusal> {
     if !program.is_installed() {
         return Err(Refusal::Program(io::ErrorKind::NotFound.into()));
     }
     let path = c_string(program.path())?;
     let mut argv = vec![path.clone()];
     for arg in args {
-        argv.push(c_string(arg)?);
+        argv.push(c_string(*arg)?);
     }
-    let environment = [c_string(&format!("PATH={SEARCH_PATH}"))?];
+    let account = target.account();
+    let mut home = b"HOME=".to_vec();
+    home.extend_from_slice(account.home.as_os_str().as_bytes());
+    let environment = [
+        c_string(home)?,
+        c_string(format!("LOGNAME={}", account.name))?,
+        c_string(format!("PATH={SEARCH_PATH}"))?,
+        c_string(format!("USER={}", account.name))?,
+    ];
     let nothing = File::open("/dev/null").map_err(Refusal::Program)?;
     dup2_stdin(&nothing).map_err(|error| Refusal::Program(error.into()))?;
     let mut out = io::stdout().lock();
@@ -94,7 +112,7 @@ pub(crate) fn output(_: &Dropped, program: Program) -> Result<String, Refusal> {
     }
 }
 
-fn c_string(text: &str) -> Result<CString, Refusal> {
+fn c_string(text: impl Into<Vec<u8>>) -> Result<CString, Refusal> {
     CString::new(text).map_err(|error| Refusal::Program(error.into()))
 }
 

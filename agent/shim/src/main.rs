@@ -92,11 +92,15 @@ fn run() -> Result<(), Refusal> {
 /// Does a task as its user.
 fn act(dropped: &Dropped, target: &Target, task: &Task) -> Result<(), Refusal> {
     match task {
-        Task::ListSessions => exec::replace(dropped, Program::ListSessions, &["--all-servers"]),
-        Task::GetServers => exec::replace(dropped, Program::GetServers, &[]),
-        Task::SuspendSession(id) => exec::replace(dropped, Program::SuspendSession, &[id.as_str()]),
+        Task::ListSessions => {
+            exec::replace(dropped, target, Program::ListSessions, &["--all-servers"])
+        }
+        Task::GetServers => exec::replace(dropped, target, Program::GetServers, &[]),
+        Task::SuspendSession(id) => {
+            exec::replace(dropped, target, Program::SuspendSession, &[id.as_str()])
+        }
         Task::TerminateSession(id) => {
-            exec::replace(dropped, Program::TerminateSession, &[id.as_str()])
+            exec::replace(dropped, target, Program::TerminateSession, &[id.as_str()])
         }
         Task::FindBusyServers | Task::FindBusyServersBySessionStats => {
             let servers = exec::output(dropped, Program::GetServers)?;

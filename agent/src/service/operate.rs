@@ -7,9 +7,11 @@ use tonic::Request;
 use super::AgentService;
 use super::status::ServiceError;
 use crate::authorise::{Caller, Rpc, authorise};
+use crate::inventory::InventoryGone;
 use crate::shim_client::Act;
 
 /// One session of one user, as a request names it.
+#[derive(Clone, Debug)]
 struct Target {
     user: Username,
     session: SessionId,
@@ -94,20 +96,23 @@ impl AgentService {
         caller: &Caller,
         target: &Target,
     ) -> Result<(), ServiceError> {
-        let Target { user, session } = target;
-        let by = &caller.peer.subject.node;
-        let done = self.operations.bring_about(act, user, session).await;
-        match done {
-            Ok(()) => {
-                tracing::info!(%user, %session, %by, %act, "done");
-                Ok(())
+        let Target { user, session } = target.clone();
+        let by = caller.peer.subject.node.clone();
+        let operations = self.operations.clone();
+        // What is begun is ended, and what came of it logged, also when the caller has gone.
+        let task = self.streams.spawn(async move {
+            let done = operations.bring_about(act, &user, &session).await;
+            match &done {
+                Ok(()) => tracing::info!(%user, %session, %by, %act, "done"),
+                Err(error) => {
+                    let error = error as &dyn std::error::Error;
+                    tracing::warn!(%user, %session, %by, %act, error, "not done");
+                }
             }
-            Err(error) => {
-                let chain = &error as &dyn std::error::Error;
-                tracing::warn!(%user, %session, %by, %act, error = chain, "not done");
-                Err(error.into())
-            }
-        }
+            done
+        });
+        let done = task.await.map_err(|_ended| InventoryGone)?;
+        Ok(done?)
     }
 
     fn target(&self, node: &str, user: &str, session: &str) -> Result<Target, ServiceError> {

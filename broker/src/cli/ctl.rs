@@ -186,4 +186,4 @@ const AGENT_PORT: u16 = 7464;
 
 /// An operator waits this long for one agent: a little longer than the agent waits for a
 /// session to change.
-const DEADLINE: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_secs(20);

@@ -149,13 +149,13 @@ impl<'a> Desktop<'a> {
     }
 
     /// Waits until a window of the X program class `class` is on the screen: the person sees
-    /// the session.
+    /// the session. A session that is offered is resumed.
     ///
     /// # Errors
     /// When `limit` passes, or the client shows a message or ends.
     pub fn wait_until_seen(&mut self, limit: Duration, class: &str) -> anyhow::Result<()> {
         let seen = wait_for(limit, || {
-            if let Err(error) = self.refuse_messages() {
+            if let Err(error) = self.press_resume_when_asked() {
                 return Progress::Failed(format!("{error:#}"));
             }
             Progress::retry(self.xdotool(&["search", "--onlyvisible", "--class", class]))

@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
 use proto::{
-    Counts, Generation, Load, NodeId, Readiness, Session, SessionId, SessionRecord, SessionState,
-    Username,
+    ClientOrder, Counts, Generation, Load, NodeId, Readiness, Session, SessionId, SessionRecord,
+    SessionState, Username,
 };
 
 use super::{Delta, Settled, State};
@@ -376,4 +376,26 @@ fn a_login_storm_is_stopped_at_twice_the_capacity() {
         fixture.state.admit(&forced, 0, fixture.at()),
         Verdict::Reserve
     );
+}
+
+#[test]
+fn an_order_to_a_client_ends_after_ten_minutes_and_that_is_told() {
+    let mut fixture = Fixture::ready();
+    let session = stored("alice", SessionState::Running, 100);
+    fixture.read(std::slice::from_ref(&session));
+    let at = fixture.at();
+    let (alice, id) = (user("alice"), &session.session.id);
+    let order = ClientOrder::Terminate;
+    fixture.state.order_client(&alice, id, order, at).unwrap();
+    let told = Session {
+        client_order: Some(order),
+        ..session.session.clone()
+    };
+    assert_eq!(fixture.delta().upserted, std::slice::from_ref(&told));
+    assert_eq!(fixture.state.snapshot(at).sessions, [told]);
+    fixture.pass(599);
+    assert_eq!(fixture.delta().upserted, []);
+    fixture.pass(1);
+    assert_eq!(fixture.state.next_end(), Some(fixture.at()));
+    assert_eq!(fixture.delta().upserted, [session.session]);
 }

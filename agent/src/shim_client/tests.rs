@@ -1,0 +1,142 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proto::{SessionId, Username};
+use tempfile::TempDir;
+
+use super::{Act, MAX_RUNNING, MAX_WAITING, MAX_WORDS, ShimClient, ShimError};
+
+const SESSION: &str = "alice-50-1795323502_stRTERMINAL_dp24";
+
+/// A program of the test in the place of the setuid one.
+struct Program {
+    folder: TempDir,
+}
+
+impl Program {
+    fn new(script: &str) -> Self {
+        let program = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let path = program.path();
+        // Written aside and renamed: a script that is being written can't be run.
+        let draft = program.folder.path().join("draft");
+        fs::write(&draft, format!("#!/bin/sh\n{script}")).unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(draft, path).unwrap();
+        program
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("x2gobroker-agent")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn client(&self) -> ShimClient {
+        ShimClient::new(&self.path())
+    }
+}
+
+async fn suspend(client: &ShimClient, user: &str) -> Result<(), ShimError> {
+    let user = Username::parse(user).unwrap();
+    let session = SessionId::parse(SESSION).unwrap();
+    let run = client.run(Act::Suspend, &user, &session);
+    tokio::time::timeout(LIMIT, run).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_program_gets_the_recorded_command_line_and_no_environment_but_path() {
+    // agent-cli: x2gobroker-agent alice suspendsession SID
+    let script = "printf '%s\\n' \"$@\" >\"${0%/*}/args\"\nenv >\"${0%/*}/env\"\npwd >>\"${0%/*}/env\"\nread -r line || echo 'no input' >>\"${0%/*}/env\"";
+    let program = Program::new(script);
+    let client = program.client();
+    suspend(&client, "alice").await.unwrap();
+    let args = fs::read_to_string(program.file("args")).unwrap();
+    assert_eq!(args, format!("alice\nsuspendsession\n{SESSION}\n"));
+    let environment = fs::read_to_string(program.file("env")).unwrap();
+    // The shell itself adds PWD and the like.
+    let of_shell = ["PWD=", "OLDPWD=", "SHLVL=", "_="];
+    let ours: Vec<&str> = environment
+        .lines()
+        .filter(|line| !of_shell.iter().any(|start| line.starts_with(start)))
+        .collect();
+    assert_eq!(ours, [&format!("PATH={}", super::PATH), "/", "no input"]);
+
+    let user = Username::parse("alice").unwrap();
+    let session = SessionId::parse(SESSION).unwrap();
+    client.run(Act::Terminate, &user, &session).await.unwrap();
+    let args = fs::read_to_string(program.file("args")).unwrap();
+    assert_eq!(args, format!("alice\nterminatesession\n{SESSION}\n"));
+}
+
+#[tokio::test]
+async fn what_the_program_complains_of_is_told_in_one_short_line() {
+    let program = Program::new("echo OK; printf 'no \\033such session\\nmore\\n' >&2; exit 255");
+    let error = suspend(&program.client(), "alice").await.unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.ends_with("exit status: 255: \"no such session\""),
+        "{told}"
+    );
+
+    // A program that says far too much is cut short, and its end is seen all the same.
+    let program = Program::new("head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 3");
+    let error = suspend(&program.client(), "alice").await.unwrap_err();
+    let ShimError::Failed { text, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(text.len(), MAX_WORDS);
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_named() {
+    let program = Program::new("");
+    fs::remove_file(program.path()).unwrap();
+    let error = suspend(&program.client(), "alice").await.unwrap_err();
+    assert!(matches!(error, ShimError::Start { .. }), "{error:?}");
+    assert!(error.to_string().contains("x2gobroker-agent"), "{error}");
+}
+
+#[tokio::test]
+async fn output_that_something_keeps_open_is_not_waited_for() {
+    let program = Program::new("sleep 30 &\nexit 0");
+    suspend(&program.client(), "alice").await.unwrap();
+}
+
+#[tokio::test(start_paused = false)]
+async fn the_same_is_not_done_twice_at_once_and_those_who_are_too_many_are_told_so() {
+    let program = Program::new("while [ ! -e \"${0%/*}/go\" ]; do sleep 0.05; done");
+    let client = program.client();
+    let mut runs = tokio::task::JoinSet::new();
+    let all = MAX_RUNNING + MAX_WAITING;
+    for number in 0..all {
+        let client = client.clone();
+        runs.spawn(async move { suspend(&client, &format!("user{number}")).await });
+    }
+    // All are there: some run, the others wait for their turn.
+    while client.under_way.lock().unwrap().len() < all {
+        tokio::task::yield_now().await;
+    }
+    let again = suspend(&client, "user0").await;
+    assert!(matches!(again, Err(ShimError::UnderWay)), "{again:?}");
+    while client.waiting.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let too_many = suspend(&client, "late").await;
+    assert!(matches!(too_many, Err(ShimError::Busy)), "{too_many:?}");
+    fs::write(program.file("go"), "").unwrap();
+    for ended in runs.join_all().await {
+        // On a machine that is very busy some have waited too long for their turn.
+        assert!(matches!(ended, Ok(()) | Err(ShimError::Busy)), "{ended:?}");
+    }
+    suspend(&client, "late").await.unwrap();
+    assert_eq!(client.under_way.lock().unwrap().len(), 0);
+}
+
+/// Longer than the module's own limits.
+const LIMIT: Duration = Duration::from_secs(30);
