@@ -57,6 +57,7 @@ pub fn router(frontend: Frontend) -> Router {
         .route("/plain/{*rest}", any(plain))
         .route("/json/", any(json))
         .route("/json/{*rest}", any(json))
+        .route("/uccs/", any(uccs))
         .route("/uccs/{*rest}", any(uccs))
         .route("/pubkeys", any(public_keys))
         .route("/pubkeys/", any(public_keys))

@@ -312,6 +312,8 @@ async fn no_method_hangs_anywhere() {
         "/",
         "/pubkeys",
         "/pubkeys/",
+        "/uccs/",
+        "/uccs/inifile",
         "/uccs/inifile/",
         "/uccs/inifile/api/5/",
     ] {
@@ -321,15 +323,7 @@ async fn no_method_hangs_anywhere() {
             assert!(got.head.starts_with("405 "), "{method} {path} {}", got.head);
         }
     }
-    for path in [
-        "/plain",
-        "/json",
-        "/uccs",
-        "/uccs/",
-        "/uccs/inifile",
-        "/nosuch",
-        "/plainer/",
-    ] {
+    for path in ["/plain", "/json", "/uccs", "/nosuch", "/plainer/"] {
         assert!(site.post(path, "").await.head.starts_with("404 "), "{path}");
         assert!(site.get(path).await.head.starts_with("404 "), "{path}");
     }

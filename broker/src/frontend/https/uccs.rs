@@ -21,24 +21,28 @@ use crate::task::nobody::any_of;
 /// What a URL of this front end asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
-    /// `/uccs/BACKEND/`: whether there is anybody.
+    /// `/uccs/BACKEND`: whether there is anybody.
     Time,
-    /// `/uccs/BACKEND/api/N/`: the list of a version.
+    /// `/uccs/BACKEND/api/N`: the list of a version.
     List { backend: String, api: u8 },
 }
 
 impl Asked {
+    /// Slashes may stand at the end, and any number between backend and `api`: Arctica
+    /// Greeter appends `/api/5/` to a URL that its manual ends with a slash.
     fn of(path: &str) -> Option<Self> {
         let path = form::unescaped(path.strip_prefix("/uccs/")?);
-        let parts: Vec<&str> = path.split('/').collect();
-        match parts.as_slice() {
-            [_, ""] => Some(Self::Time),
-            [backend, "api", digit, ""] if digit.len() == 1 => Some(Self::List {
-                backend: (*backend).to_owned(),
-                api: digit.parse().ok()?,
-            }),
-            _ => None,
+        let path = path.trim_end_matches('/');
+        let (backend, rest) = path.split_once('/').unwrap_or((path, ""));
+        if rest.is_empty() {
+            return Some(Self::Time);
         }
+        let digit = rest.trim_start_matches('/').strip_prefix("api/")?;
+        (digit.len() == 1).then_some(())?;
+        Some(Self::List {
+            backend: backend.to_owned(),
+            api: digit.parse().ok()?,
+        })
     }
 }
 
@@ -154,8 +158,17 @@ mod tests {
             ("/uccs/inifile/", Some(Asked::Time)),
             ("/uccs/inifile/api/5/", list("inifile", 5)),
             ("/uccs//api/4/", list("", 4)),
-            ("/uccs/inifile", None),
-            ("/uccs/inifile/api/5", None),
+            // As the original answers them: the slash at the end is not needed, and more
+            // of them don't hurt.
+            ("/uccs/inifile", Some(Asked::Time)),
+            ("/uccs/inifile///", Some(Asked::Time)),
+            ("/uccs/", Some(Asked::Time)),
+            ("/uccs/inifile/api/5", list("inifile", 5)),
+            ("/uccs/inifile//api/5/", list("inifile", 5)),
+            ("/uccs/inifile///api/5//", list("inifile", 5)),
+            ("/uccs/inifile/api", None),
+            ("/uccs/inifile/api///5/", None),
+            ("/uccs/inifile/api/5/x", None),
             ("/uccs/inifile/api/10/", None),
             ("/uccs/inifile/api/x/", None),
             ("/uccs/inifile/api//", None),
