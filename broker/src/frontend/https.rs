@@ -1,5 +1,6 @@
 //! The HTTP front end: URLs, methods, bodies and statuses around the tasks.
 
+mod access;
 pub mod forwarded;
 mod limits;
 mod listen;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::access::Access;
 use super::forwarded::TrustedProxies;
 use super::limits::{Place, Places};
 use super::patience::Patience;
@@ -200,7 +201,10 @@ impl Serving {
             }
         };
         request.extensions_mut().insert(ClientAddress(client));
-        Ok(self.sites.answer(request).await)
+        let access = Access::new(client, &request);
+        let answer = self.sites.answer(request).await;
+        access.log(answer.status());
+        Ok(answer)
     }
 }
 
