@@ -13,13 +13,17 @@
 
 mod agent_killed;
 mod figures;
+mod greeter;
 mod host_cut_off;
+mod https_client;
 mod lab;
 mod login;
 mod mesh;
+mod pyhoca;
 mod replica_killed;
 mod server_lost;
 mod setuid;
+mod site;
 mod values;
 mod x2goclient;
 

@@ -17,7 +17,10 @@ mod files;
 mod ground;
 mod host;
 mod network;
+mod pyhoca;
 mod requirements;
+mod screen;
+mod web_ca;
 mod x2goclient;
 mod x2goserver;
 
@@ -32,7 +35,9 @@ use anyhow::Context as _;
 pub use accounts::{ACCOUNTS, SERVICE, farm_user, password, write as write_accounts};
 pub use caller::{Call, Caller};
 pub use host::{CLIENT_HOST, HostName};
+pub use pyhoca::Pyhoca;
 pub use requirements::{Unmet, check as check_requirements, packages};
+pub use web_ca::{WebCa, WebCertificate};
 pub use x2goclient::{Desktop, Login};
 
 pub use x2goserver::ListedSession;

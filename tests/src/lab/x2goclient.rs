@@ -2,16 +2,18 @@
 //! screen that nobody sees.
 
 mod labels;
+mod windows;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 
-use super::accounts::DESK;
-use super::{CLIENT_HOST, Lab, ListedSession};
-use crate::process::{Process, run};
-use crate::wait::{Progress, now, wait_for};
+use super::screen::Screen;
+use super::{Lab, ListedSession};
+use crate::process::Process;
+use crate::wait::{Progress, WaitError, now, wait_for};
 use labels::Bus;
+use windows::main_window;
 
 /// Who logs in where, and to what.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +33,10 @@ pub struct Login<'a> {
 #[derive(Debug)]
 pub struct Desktop<'a> {
     lab: &'a Lab,
-    display: String,
-    home: String,
     pressed: Option<Instant>,
     // The client leaves before its screen.
     client: Process,
-    _screen: Process,
+    screen: Screen<'a>,
     bus: Option<Bus>,
 }
 
@@ -49,7 +49,15 @@ impl<'a> Desktop<'a> {
     /// # Errors
     /// When it does not get there; the text carries the client's log and open windows.
     pub fn log_in(lab: &'a Lab, number: u32, login: Login<'_>) -> anyhow::Result<Self> {
-        Self::open(lab, number, login, |_, _| Ok(None))
+        let mut desktop = Self::start(
+            lab,
+            Screen::start(lab, number)?,
+            None,
+            login,
+            &["--no-menu"],
+        )?;
+        desktop.type_password(login.password)?;
+        Ok(desktop)
     }
 
     /// As [`Self::log_in`], on a screen of which [`Self::texts`] can be read.
@@ -57,52 +65,42 @@ impl<'a> Desktop<'a> {
     /// # Errors
     /// As [`Self::log_in`].
     pub fn log_in_readably(lab: &'a Lab, number: u32, login: Login<'_>) -> anyhow::Result<Self> {
-        Self::open(lab, number, login, |display, home| {
-            Bus::start(lab, number, display, home).map(Some)
-        })
+        let mut desktop = Self::open(lab, number, login, &["--no-menu"])?;
+        desktop.type_password(login.password)?;
+        Ok(desktop)
     }
 
-    fn open(
+    /// Starts a screen of which [`Self::texts`] can be read, and x2goclient with more
+    /// `options`; it will show its login form, and nothing is typed yet.
+    ///
+    /// # Errors
+    /// When they can't be started.
+    pub fn open(
         lab: &'a Lab,
         number: u32,
         login: Login<'_>,
-        start_bus: impl FnOnce(&str, &str) -> anyhow::Result<Option<Bus>>,
+        options: &[&str],
     ) -> anyhow::Result<Self> {
-        let display = format!(":{}", 20 + number);
-        let home = format!("/home/{DESK}/client{number}");
-        lab.exec(CLIENT_HOST, DESK, &["mkdir", "-p", &home])?;
-        let xvfb = [
-            "Xvfb",
-            &display,
-            "-screen",
-            "0",
-            "1024x768x24",
-            "-nolisten",
-            "tcp",
-        ];
-        let screen = lab.start(CLIENT_HOST, DESK, &format!("screen{number}"), &xvfb)?;
-        wait_for(SCREEN_LIMIT, || {
-            let size = in_screen(lab, &display, &home, &["xdotool", "getdisplaygeometry"]);
-            // Without a screen xdotool complains, but ends with 0.
-            Progress::when(
-                size.as_ref().is_ok_and(|size| size.contains("1024")),
-                || format!("no screen yet: {size:?}"),
-            )
-        })
-        .with_context(|| screen.story())?;
-        let bus = start_bus(&display, &home)?;
-        let client = start_client(lab, number, (&display, &home), login, bus.as_ref())?;
-        let mut desktop = Self {
+        let screen = Screen::start(lab, number)?;
+        let bus = Bus::start(&screen)?;
+        Self::start(lab, screen, Some(bus), login, options)
+    }
+
+    fn start(
+        lab: &'a Lab,
+        screen: Screen<'a>,
+        bus: Option<Bus>,
+        login: Login<'_>,
+        options: &[&str],
+    ) -> anyhow::Result<Self> {
+        let client = start_client(&screen, bus.as_ref(), login, options)?;
+        Ok(Self {
             lab,
-            display,
-            home,
             pressed: None,
             client,
-            _screen: screen,
+            screen,
             bus,
-        };
-        desktop.type_password(login.password)?;
-        Ok(desktop)
+        })
     }
 
     /// Returns all texts that the client shows on its screen, in no order.
@@ -111,7 +109,7 @@ impl<'a> Desktop<'a> {
     /// When they can't be read, as without [`Self::log_in_readably`].
     pub fn texts(&self) -> anyhow::Result<Vec<String>> {
         let bus = self.bus.as_ref().context("this screen can't be read")?;
-        bus.texts((self.lab, &self.display, &self.home))
+        bus.texts(&self.screen)
     }
 
     /// Waits until a session of the user runs on one of the servers, and says which.
@@ -171,7 +169,46 @@ impl<'a> Desktop<'a> {
     }
 
     /// Types the password into the login form, until the broker's list is there.
-    fn type_password(&mut self, password: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When it does not come, or the client shows a message or ends.
+    pub fn type_password(&mut self, password: &str) -> anyhow::Result<()> {
+        self.type_until(password, |desktop| {
+            if !desktop.client.log_lines(&LISTED).is_empty() {
+                return Ok(true);
+            }
+            desktop.refuse_messages().map(|()| false)
+        })
+    }
+
+    /// Types a password into the login form, until the client shows a message, and returns
+    /// its title.
+    ///
+    /// # Errors
+    /// When there is no message, or the client ends.
+    pub fn type_password_for_message(&mut self, password: &str) -> anyhow::Result<String> {
+        self.type_until(password, |desktop| Ok(desktop.message()?.is_some()))?;
+        let (_, title) = self.message()?.context("the message has gone")?;
+        Ok(title)
+    }
+
+    /// Waits until x2goclient has ended by itself.
+    ///
+    /// # Errors
+    /// When it still runs after `limit`.
+    pub fn wait_until_ended(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let ended = self.client.wait_exit(limit).map(drop);
+        ended.with_context(|| self.story())
+    }
+
+    /// Returns the lines of the client's log that hold all of `words`.
+    #[must_use]
+    pub fn log_lines(&self, words: &[&str]) -> Vec<String> {
+        self.client.log_lines(words)
+    }
+
+    /// Waits until the login form is there, and returns the window that it is in.
+    fn form(&mut self) -> anyhow::Result<String> {
         let form = wait_for(FORM_LIMIT, || {
             if !self.client.is_running() {
                 return Progress::Failed("x2goclient ended by itself".to_owned());
@@ -183,23 +220,34 @@ impl<'a> Desktop<'a> {
                 None => Progress::NotYet(format!("no login form among {windows:?}")),
             }
         });
-        let form = form.with_context(|| self.story())?;
+        form.with_context(|| self.story())
+    }
+
+    fn type_until(
+        &mut self,
+        password: &str,
+        mut done: impl FnMut(&mut Self) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let form = self.form()?;
         let begun = now();
-        // Keys can be lost while the form is being drawn; what counts is the list.
+        // Keys can be lost while the form is being drawn; what counts is the answer.
         while begun.elapsed() < FORM_LIMIT {
             self.xdotool(&["windowfocus", "--sync", &form])?;
             self.xdotool(&["key", "ctrl+a"])?;
             self.xdotool(&["type", "--delay", "10", password])?;
             self.xdotool(&["key", "Return"])?;
-            let listed = wait_for(TYPED_LIMIT, || {
-                Progress::when(!self.client.log_lines(&LISTED).is_empty(), String::new)
+            let answered = wait_for(TYPED_LIMIT, || match done(self) {
+                Ok(true) => Progress::Ready(()),
+                Ok(false) => Progress::NotYet("no answer".to_owned()),
+                Err(error) => Progress::Failed(format!("{error:#}")),
             });
-            if listed.is_ok() {
-                return Ok(());
+            match answered {
+                Ok(()) => return Ok(()),
+                Err(WaitError::TimedOut { .. }) => {}
+                Err(error) => return Err(error).with_context(|| self.story()),
             }
-            self.refuse_messages()?;
         }
-        bail!("the broker's list did not come\n{}", self.story());
+        bail!("nothing came of the password\n{}", self.story());
     }
 
     /// Presses "Resume" when the client asks what to do with a session that was found.
@@ -213,58 +261,18 @@ impl<'a> Desktop<'a> {
             .is_none_or(|pressed| pressed.elapsed() > CLICK_LIMIT);
         if asked && !resuming && waited {
             let id = main_window(&self.windows()?).context("no main window")?;
-            let place = [
-                "mousemove",
-                "--window",
-                &id,
-                RESUME_AT[0],
-                RESUME_AT[1],
-                "click",
-                "1",
-            ];
-            self.xdotool(&place)?;
+            self.click(&id, RESUME_AT)?;
             self.pressed = Some(now());
         }
         Ok(())
     }
-
-    /// Fails when the client has ended or shows a message box.
-    fn refuse_messages(&mut self) -> anyhow::Result<()> {
-        ensure!(self.client.is_running(), "x2goclient ended by itself");
-        let windows = self.windows()?;
-        let message = windows.iter().find(|(_, title)| {
-            !title.is_empty() && !title.ends_with("X2Go Client") && title != "x2goclient"
-        });
-        match message {
-            Some((_, title)) => bail!("x2goclient shows a message: {title}"),
-            None => Ok(()),
-        }
-    }
-
-    /// Returns the ids and titles of the client's windows.
-    fn windows(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let script = "for id in $(xdotool search --onlyvisible --class x2goclient); do \
-                      echo \"$id $(xdotool getwindowname $id)\"; done 2>/dev/null";
-        let lines = in_screen(self.lab, &self.display, &self.home, &["sh", "-c", script])?;
-        let split = |line: &str| {
-            let (id, title) = line.split_once(' ').unwrap_or((line, ""));
-            (id.to_owned(), title.trim().to_owned())
-        };
-        Ok(lines.lines().map(split).collect())
-    }
-
-    fn xdotool(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        let argv: Vec<&str> = ["xdotool"].iter().chain(arguments).copied().collect();
-        in_screen(self.lab, &self.display, &self.home, &argv).map(drop)
-    }
 }
 
 fn start_client(
-    lab: &Lab,
-    number: u32,
-    (display, home): (&str, &str),
-    login: Login<'_>,
+    screen: &Screen<'_>,
     bus: Option<&Bus>,
+    login: Login<'_>,
+    more: &[&str],
 ) -> anyhow::Result<Process> {
     // x2goclient(lab): the login name is taken from the URL, so that only the password is typed.
     let with_user = format!("://{}@", login.user);
@@ -273,38 +281,17 @@ fn start_client(
         login.broker_url.replacen("://", &with_user, 1)
     );
     let profile = format!("--session={}", login.profile);
-    let options = [
-        "--debug",
-        "--no-menu",
-        "--no-session-edit",
-        "--add-to-known-hosts",
-    ];
+    let options = ["--debug", "--no-session-edit", "--add-to-known-hosts"];
     let argv: Vec<&str> = ["x2goclient"]
         .into_iter()
         .chain(options)
+        .chain(more.iter().copied())
         .chain([url.as_str()])
         .chain((!login.profile.is_empty()).then_some(profile.as_str()))
         .collect();
-    let mut command = lab.command(CLIENT_HOST, DESK, &argv)?;
-    command.envs([
-        ("DISPLAY", display),
-        ("HOME", home),
-        ("XDG_RUNTIME_DIR", home),
-    ]);
+    let mut command = screen.command(&argv)?;
     command.envs(bus.iter().flat_map(|bus| bus.environment()));
-    lab.start_command(CLIENT_HOST, &format!("x2goclient{number}"), &mut command)
-}
-
-fn in_screen(lab: &Lab, display: &str, home: &str, argv: &[&str]) -> anyhow::Result<String> {
-    let mut command = lab.command(CLIENT_HOST, DESK, argv)?;
-    run(command.envs([("DISPLAY", display), ("HOME", home)]))
-}
-
-fn main_window(windows: &[(String, String)]) -> Option<String> {
-    windows
-        .iter()
-        .find(|(_, title)| title.ends_with("X2Go Client"))
-        .map(|(id, _)| id.clone())
+    screen.start_program("x2goclient", command)
 }
 
 /// x2goclient says this when its main window is built.
@@ -317,8 +304,6 @@ const FOUND: &str = "Decoding session string";
 const RESUMING: &str = "x2goresume-session";
 /// Where the button "Resume" is in the main window.
 const RESUME_AT: [&str; 2] = ["285", "384"];
-/// An X server starts in a fraction of a second.
-const SCREEN_LIMIT: Duration = Duration::from_secs(20);
 /// The client answers a click within a second, unless it was too early.
 const CLICK_LIMIT: Duration = Duration::from_secs(3);
 /// x2goclient takes a few seconds to show its form on a busy machine.

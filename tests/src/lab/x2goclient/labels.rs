@@ -5,9 +5,7 @@
 
 use anyhow::Context as _;
 
-use super::in_screen;
-use crate::lab::accounts::DESK;
-use crate::lab::{CLIENT_HOST, Lab};
+use crate::lab::screen::{SCREEN_LIMIT, Screen};
 use crate::process::Process;
 use crate::wait::{Progress, wait_for};
 
@@ -20,8 +18,8 @@ pub(super) struct Bus {
 
 impl Bus {
     /// Starts the bus; programs of the desktop must be given [`Self::environment`].
-    pub(super) fn start(lab: &Lab, number: u32, display: &str, home: &str) -> anyhow::Result<Self> {
-        let address = format!("unix:path={home}/bus");
+    pub(super) fn start(screen: &Screen<'_>) -> anyhow::Result<Self> {
+        let address = format!("unix:path={}/bus", screen.home());
         let listen = format!("--address={address}");
         let argv = [
             "dbus-daemon",
@@ -30,20 +28,13 @@ impl Bus {
             "--nopidfile",
             &listen,
         ];
-        let mut command = lab.command(CLIENT_HOST, DESK, &argv)?;
-        // It starts the bus of screen readers, which keeps its socket there.
-        command.envs([
-            ("DISPLAY", display),
-            ("HOME", home),
-            ("XDG_RUNTIME_DIR", home),
-        ]);
-        let daemon = lab.start_command(CLIENT_HOST, &format!("bus{number}"), &mut command)?;
+        // It starts the bus of screen readers, which keeps its socket in the home folder.
+        let daemon = screen.start_program("bus", screen.command(&argv)?)?;
         let bus = Self {
             address,
             _daemon: daemon,
         };
-        wait_for(super::SCREEN_LIMIT, || {
-            let screen = (lab, display, home);
+        wait_for(SCREEN_LIMIT, || {
             Progress::retry(ask(screen, &bus.address, BUS, "ListNames", &[]).map(drop))
         })?;
         Ok(bus)
@@ -58,7 +49,7 @@ impl Bus {
     }
 
     /// All texts of x2goclient's windows: labels, buttons, fields.
-    pub(super) fn texts(&self, screen: (&Lab, &str, &str)) -> anyhow::Result<Vec<String>> {
+    pub(super) fn texts(&self, screen: &Screen<'_>) -> anyhow::Result<Vec<String>> {
         let service = ("org.a11y.Bus", "/org/a11y/bus", "org.a11y.Bus");
         let readers = ask(screen, &self.address, service, "GetAddress", &[])?;
         let readers = readers.trim();
@@ -93,12 +84,7 @@ impl Bus {
 }
 
 /// The text that a widget shows.
-fn name_of(
-    screen: (&Lab, &str, &str),
-    bus: &str,
-    client: &str,
-    path: &str,
-) -> anyhow::Result<String> {
+fn name_of(screen: &Screen<'_>, bus: &str, client: &str, path: &str) -> anyhow::Result<String> {
     let widget = (client, path, "org.freedesktop.DBus.Properties");
     let property = [format!("string:{ACCESSIBLE}"), "string:Name".to_owned()];
     let answer = ask(screen, bus, widget, "Get", &property)?;
@@ -110,7 +96,7 @@ fn name_of(
 
 /// Calls a method of (name, object, interface) and returns what it answers as text.
 fn ask(
-    (lab, display, home): (&Lab, &str, &str),
+    screen: &Screen<'_>,
     bus: &str,
     (name, object, interface): (&str, &str, &str),
     method: &str,
@@ -128,7 +114,7 @@ fn ask(
     ];
     let arguments = arguments.iter().map(String::as_str);
     let argv: Vec<&str> = start.into_iter().chain(arguments).collect();
-    in_screen(lab, display, home, &argv)
+    screen.run(&argv)
 }
 
 /// Every bus has this service.
