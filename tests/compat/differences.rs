@@ -56,11 +56,11 @@ pub(crate) enum Kind {
 struct Change {
     /// The cases; `NAME/2` is the second answer of a case alone.
     cases: Vec<String>,
-    /// What the recorded answer has; the whole answer if this is missing.
+    /// What the recorded answer has, wherever; the whole answer if this is missing.
     recorded: Option<String>,
     /// What ours has there. `{a|b}` is one of several texts, the line `{like [ID]}` the
-    /// options of that profile, and `{...}` at the end whatever follows. Only a difference that is to go away may leave it open.
-    ours: Option<String>,
+    /// options of that profile, and `{...}` at the end whatever follows.
+    ours: String,
 }
 
 /// A folder that is not replayed.
@@ -78,7 +78,7 @@ impl Allowed {
             Some(begin) => ours.starts_with(begin),
             None => ours == text,
         };
-        self.open || self.texts.iter().any(fits)
+        self.texts.iter().any(fits)
     }
 }
 
@@ -87,8 +87,6 @@ impl Allowed {
 pub(crate) struct Allowed {
     /// The answers that ours may give.
     pub(crate) texts: Vec<String>,
-    /// Whether any answer will do for now.
-    pub(crate) open: bool,
     /// The changes that were made, by number of the difference and of its change.
     pub(crate) used: BTreeSet<(usize, usize)>,
 }
@@ -109,13 +107,6 @@ impl Table {
                 "{:?}: no reason",
                 difference.here
             );
-            let open = difference.answer.iter().any(|change| change.ours.is_none());
-            let may_be_open = difference.kind == Kind::NotYet;
-            ensure!(
-                may_be_open || !open,
-                "{:?}: what is there in ours?",
-                difference.here
-            );
         }
         Ok(table)
     }
@@ -129,7 +120,6 @@ impl Table {
     pub(crate) fn allowed(&self, case: &str, step: usize, recorded: &str) -> Allowed {
         let mut texts = vec![recorded.to_owned()];
         let mut used = BTreeSet::new();
-        let mut open = false;
         for (at, change) in self.changes() {
             if !change.names(case, step) {
                 continue;
@@ -140,15 +130,12 @@ impl Table {
                     .as_ref()
                     .is_none_or(|part| text.contains(part.as_str()))
             };
-            if change.ours.is_none() {
-                open = true;
-                used.insert(at);
-            } else if texts.iter().all(is_there) {
+            if texts.iter().all(is_there) {
                 texts = texts.iter().flat_map(|text| change.apply(text)).collect();
                 used.insert(at);
             }
         }
-        Allowed { texts, open, used }
+        Allowed { texts, used }
     }
 
     /// The changes that name one of `cases` but are not in `used`.
@@ -200,11 +187,11 @@ impl Change {
 
     /// All that may stand in ours.
     fn apply(&self, text: &str) -> Vec<String> {
-        let spelled = alternatives(self.ours.as_deref().unwrap_or_default());
+        let spelled = alternatives(&self.ours);
         let spelled = spelled.into_iter().map(|ours| with_profiles(&ours, text));
         match &self.recorded {
             None => spelled.collect(),
-            Some(part) => spelled.map(|ours| text.replacen(part, &ours, 1)).collect(),
+            Some(part) => spelled.map(|ours| text.replace(part, &ours)).collect(),
         }
     }
 }

@@ -3,7 +3,11 @@
 //! The cases are data (`tests/golden`, or the folder `X2GOBROKER_COMPAT_CASES`): a request,
 //! the answer of the original, the configuration, and notes on the state before and on what
 //! varies from run to run. A difference is allowed only if it stands, with its reason, in
-//! `differences.toml`; MIGRATION.md's table is made from that.
+//! `differences.toml`; MIGRATION.md's table is made from that. `X2GOBROKER_COMPAT_ANSWERS=DIR`
+//! keeps our answers.
+//!
+//! Needs root and namespaces. Without them the replays say so and pass, or fail when
+//! `X2GOBROKER_FARM=required`.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
