@@ -350,3 +350,25 @@ async fn after_too_many_wrong_passwords_the_right_one_must_wait() {
     farm.hand.advance(Duration::from_millis(1001));
     assert_eq!(ask("alice", "right", DESK).await, None);
 }
+
+#[tokio::test]
+async fn path_characters_in_user_or_authid_open_nothing() {
+    let farm = Farm::new("lab");
+    let replica = farm.replica("broker1");
+    let (how, logins) = (open(), LoginRules::default());
+    let cases = [
+        ("../../etc/passwd", "", WhyDenied::User),
+        ("/etc/passwd", "", WhyDenied::User),
+        ("alice/..", "", WhyDenied::User),
+        ("alice", "../../../tmp/planted", WhyDenied::AuthIdForeign),
+        ("alice", "/tmp/planted", WhyDenied::AuthIdForeign),
+        ("alice", "x_../alice", WhyDenied::AuthIdForeign),
+    ];
+    for (user, authid, why) in cases {
+        let credentials = credentials(user, "pw", authid);
+        let denied = replica
+            .authenticate(&how, &logins, &credentials, DESK, Renewal::Next)
+            .await;
+        assert_eq!(denied.unwrap_err().why, why, "{user} {authid}");
+    }
+}

@@ -69,3 +69,20 @@ fn one_wrong_value_of_the_configuration_names_its_line_and_all_others() {
         .collect();
     assert_eq!(lines, ["2", "3", "4"], "{problems:?}");
 }
+
+#[test]
+fn the_load_checker_is_never_silently_off() {
+    for text in [
+        "[global]\ndefault-auth-mech=none\ndefault-use-load-checker=true\n",
+        "[global]\ndefault-auth-mech=none\n[broker_inifile]\nuse-load-checker=true\n",
+        "[global]\ndefault-auth-mech=none\nload-checker-intervals=10\n",
+    ] {
+        let (_, problems) = parse(text);
+        let told = |p: &&String| p.contains("load-checker") && p.contains("mesh");
+        assert_eq!(
+            problems.iter().filter(told).count(),
+            1,
+            "{text}: {problems:?}"
+        );
+    }
+}

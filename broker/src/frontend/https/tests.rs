@@ -516,3 +516,47 @@ fn no_request_panics() {
         prop_assert!(!got.head.starts_with("5"), "{}", got.head);
     });
 }
+
+#[tokio::test]
+async fn a_backend_name_is_compared_and_never_executed() {
+    let site = Site::of("nocreds", "", "");
+    for name in [
+        "nosuch",
+        "base",
+        "inifile;x",
+        "inifile%0a",
+        "__import__(%27os%27)",
+        "..%2F..%2Fetc",
+        "%00",
+        "%24(id)",
+    ] {
+        for path in [format!("/plain/{name}/"), format!("/json/{name}")] {
+            let got = site.post(&path, "task=listsessions&user=alice").await;
+            assert!(got.head.starts_with("404"), "{path}: {}", got.head);
+        }
+        let path = format!("/uccs/{name}/api/5/");
+        let got = site.get(&path).await;
+        assert!(got.head.starts_with("404"), "{path}: {}", got.head);
+    }
+}
+
+#[tokio::test]
+async fn acls_are_checked_in_selectsession_as_well() {
+    let profiles = "[open]\nname=Open\nhost=s1\n\
+                    [closed]\nname=Closed\nhost=s1\nacl-users-allow=bob\n\
+                    [elsewhere]\nname=E\nhost=s1\nacl-clients-allow=192.0.2.1\n";
+    let config = format!("[global]\n{ANY_PASSWORD}\n[broker_inifile]\nenable=true\n");
+    let site = Site::up(&config, profiles);
+    for (user, profile, is_there) in [
+        ("alice", "open", true),
+        ("alice", "closed", false),
+        ("bob", "closed", true),
+        ("bob", "elsewhere", false),
+        ("alice", "nosuch", false),
+    ] {
+        let form = format!("task=selectsession&sid={profile}&user={user}&password=x");
+        let got = site.post("/plain/", &form).await;
+        let hidden = got.body.contains("SERVER:no-server-available:22\n");
+        assert_eq!(hidden, !is_there, "{user} {profile}: {}", got.body);
+    }
+}

@@ -70,6 +70,42 @@ fn the_best_is_asked_first_and_asking_again_changes_nothing() {
 }
 
 #[test]
+fn ties_do_not_always_pick_the_first_name() {
+    let members: Vec<Member> = ["s1", "s2", "s3"]
+        .map(|name| Member::new(name, sized(4, 0.0)))
+        .into();
+    let servers = servers(&members);
+    let mut first = BTreeMap::<String, usize>::new();
+    for n in 0..300 {
+        let mut placement = begin(&user(&format!("user{n}")), &servers);
+        *first.entry(asked(&mut placement, &servers)).or_default() += 1;
+    }
+    // A third each, give or take.
+    assert!(
+        first.len() == 3 && first.values().all(|&n| n > 50),
+        "{first:?}"
+    );
+}
+
+#[test]
+fn a_zero_load_factor_divides_nothing_and_hides_no_other_server() {
+    let mut members = vec![
+        Member::new("none", sized(0, 0.0)),
+        Member::new("good", sized(4, 0.0)),
+    ];
+    members[0].state.load = Some(proto::Load::default());
+    let servers = servers(&members);
+    for n in 0..50 {
+        let mut placement = begin(&user(&format!("user{n}")), &servers);
+        let told = asked(&mut placement, &servers);
+        assert!(["none", "good"].contains(&told.as_str()), "{told}");
+    }
+    // Alone it is still a server.
+    let (alone, _) = servers.split_at(1);
+    assert_eq!(asked(&mut begin(&user("alice"), alone), alone), "none");
+}
+
+#[test]
 fn after_each_answer_the_next_best_is_asked() {
     let table = [
         ("", "s0"),
