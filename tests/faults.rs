@@ -23,10 +23,8 @@ fn every_fault_of_the_original_has_a_test_that_exists() {
         let at = sources.find(&function);
         at.is_some_and(|at| {
             let before = sources.get(..at).unwrap_or_default();
-            let mut above = before.lines().rev().skip(1);
-            above
-                .next()
-                .is_some_and(|line| line.trim().ends_with("test]"))
+            let (above, _) = before.rsplit_once('\n').unwrap_or_default();
+            above.trim_end().ends_with("test]")
         })
     };
     let missing: Vec<&&str> = names.iter().filter(|name| !is_test(name)).collect();
