@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, reason = "a farm test prints its figures")]
 
 mod agent_killed;
+mod client_events;
 mod figures;
 mod greeter;
 mod host_cut_off;
@@ -24,6 +25,7 @@ mod replica_killed;
 mod server_lost;
 mod setuid;
 mod site;
+mod take_over;
 mod values;
 mod x2goclient;
 
