@@ -21,6 +21,7 @@ mod lab;
 mod login;
 mod mesh;
 mod pyhoca;
+mod reloads;
 mod replica_killed;
 mod server_lost;
 mod setuid;
