@@ -34,7 +34,12 @@ fn a_running_session_is_suspended_before_it_is_offered_and_a_second_client_resum
         "a second x2goclient has the session after {:.1?}",
         begun.elapsed()
     );
-    assert_eq!(sessions(&mesh), [session.clone()], "{}", mesh.story());
+    assert_eq!(
+        sessions(&mesh),
+        std::slice::from_ref(&session),
+        "{}",
+        mesh.story()
+    );
     let taken = ["a running session is taken over", session.id.as_str()];
     let logged = mesh.logged(HostName::broker(2), &taken);
     assert_eq!(logged.len(), 1, "{}", mesh.story());
