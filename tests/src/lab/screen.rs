@@ -26,8 +26,10 @@ impl<'a> Screen<'a> {
         let display = format!(":{}", 20 + number);
         let home = format!("/home/{DESK}/client{number}");
         lab.exec(CLIENT_HOST, DESK, &["mkdir", "-p", &home])?;
-        let size = ["-screen", "0", "1024x768x24", "-nolisten", "tcp"];
-        let xvfb = [&["Xvfb", display.as_str()], &size[..]].concat();
+        // Without -noreset it begins anew when its last client leaves, as the one below does
+        // that looks whether it is there, and refuses who comes at that moment.
+        let options = ["-screen", "0", SIZE, "-nolisten", "tcp", "-noreset"];
+        let xvfb = [&["Xvfb", display.as_str()], &options[..]].concat();
         let server = lab.start(CLIENT_HOST, DESK, &format!("screen{number}"), &xvfb)?;
         let screen = Self {
             lab,
@@ -80,5 +82,7 @@ impl<'a> Screen<'a> {
     }
 }
 
+/// Wide, high and deep enough for x2goclient's window.
+const SIZE: &str = "1024x768x24";
 /// An X server starts in a fraction of a second.
 pub(super) const SCREEN_LIMIT: Duration = Duration::from_secs(20);
