@@ -6,7 +6,8 @@
 
 mod multipart;
 
-use proto::Secret;
+use proto::{PublicKey, Secret};
+use tracing::debug;
 
 use crate::auth::Credentials;
 use crate::task::request::{EventFields, Request, Task};
@@ -113,7 +114,7 @@ impl Fields {
                 authid: Secret::new(stripped(&authid)),
             },
             sid,
-            pubkey: stripped(&pubkey),
+            pubkey: public_key(&pubkey),
             new_password: Secret::new(new_password),
             event: EventFields {
                 event: stripped(&event),
@@ -163,6 +164,18 @@ fn json_task(word: &str) -> Task {
 pub fn unescaped(path: &str) -> String {
     let bytes = decoded(path.replace('+', "%2B").as_bytes());
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A client without a key can still log in with a password, so a bad one is none.
+fn public_key(text: &str) -> Option<PublicKey> {
+    let text = text.trim();
+    let key = PublicKey::parse(text);
+    if let Err(error) = &key
+        && !text.is_empty()
+    {
+        debug!(%error, "a client's key is no key");
+    }
+    key.ok()
 }
 
 /// Undoes form encoding. A `%` that is not followed by two hexadecimal digits stays.

@@ -1,6 +1,6 @@
 //! What does a client ask, whatever front end it came by?
 
-use proto::Secret;
+use proto::{PublicKey, Secret};
 
 use crate::auth::{Credentials, Renewal};
 
@@ -33,8 +33,9 @@ pub struct Request {
     pub credentials: Credentials,
     /// The ID of a session profile, or of a session in a `clientevent`; may be empty.
     pub sid: String,
-    /// The key that the client wants to log in with; may be empty.
-    pub pubkey: String,
+    /// The key that the client wants to log in with; none where it sent none, or something
+    /// that is no key.
+    pub pubkey: Option<PublicKey>,
     /// The new password of `setpass`.
     pub new_password: Secret,
     /// What a `clientevent` tells.
@@ -69,7 +70,7 @@ impl Request {
             task_word: "listsessions".to_owned(),
             credentials,
             sid: String::new(),
-            pubkey: String::new(),
+            pubkey: None,
             new_password: Secret::new(String::new()),
             event: EventFields::default(),
         }

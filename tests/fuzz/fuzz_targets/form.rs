@@ -13,7 +13,6 @@ fuzz_target!(|input: (&str, &str, &[u8])| {
         &request.credentials.user,
         &request.credentials.login,
         &request.sid,
-        &request.pubkey,
         &request.event.event,
         &request.event.server,
     ];

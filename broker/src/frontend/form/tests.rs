@@ -134,6 +134,23 @@ fn white_space_and_control_characters_are_cleaned() {
 }
 
 #[test]
+fn what_is_no_key_is_none() {
+    // {client-json}: python-x2go sends its key with options and a comment.
+    let data = "AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS";
+    let line = format!("no-X11-forwarding,no-pty,no-user-rc ssh-ed25519 {data} desk@127.0.0.1");
+    let encoded = line.replace('+', "%2B").replace(' ', "+");
+    assert!(parse(&format!("pubkey={encoded}")).pubkey.is_some());
+    for odd in [
+        "",
+        "x",
+        "command=%22id%22+ssh-ed25519+AAAA",
+        &format!("{encoded}%0a{encoded}"),
+    ] {
+        assert_eq!(parse(&format!("pubkey={odd}")).pubkey, None, "{odd}");
+    }
+}
+
+#[test]
 fn fields_that_nobody_reads_may_hold_anything() {
     let request = parse("x=%ff&user=alice&&=&%ff=1&y");
     assert_eq!(request.credentials.user, "alice");
