@@ -6,8 +6,8 @@
 //! `differences.toml`; MIGRATION.md's table is made from that. `X2GOBROKER_COMPAT_ANSWERS=DIR`
 //! keeps our answers.
 //!
-//! Needs root and namespaces. Without them the replays say so and pass, or fail when
-//! `X2GOBROKER_FARM=required`.
+//! Needs root and namespaces, and libpam to link with. Without them the replays say so and
+//! pass, or fail when `X2GOBROKER_FARM=required`.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,

@@ -21,17 +21,20 @@ const CLIENTS: [&str; 2] = ["10.77.0.20", "10.77.0.21"];
 
 /// Runs `replay` on the stage. `test` is the name of the test that calls this.
 ///
-/// Without root or namespaces it says so and does nothing, or fails if
+/// Without root, namespaces or libpam it says so and does nothing, or fails if
 /// `X2GOBROKER_FARM=required`.
 pub(crate) fn on_stage(test: &str, replay: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return replay();
     }
-    let asked = run(command("unshare").args(["-m", "-u", "-n", "-p", "-f", "true"]));
-    if let Err(error) = asked {
+    let unshared = run(command("unshare").args(["-m", "-u", "-n", "-p", "-f", "true"]));
+    let can = unshared
+        .map(drop)
+        .and_then(|()| binaries::add_authservice());
+    if let Err(error) = can {
         let required = std::env::var_os("X2GOBROKER_FARM").is_some_and(|value| value == "required");
         assert!(!required, "the replay is required, but: {error:#}");
-        println!("skipped: no namespaces: {error:#}");
+        println!("skipped: needs root, namespaces and the authservice: {error:#}");
         return;
     }
     let layer = tempfile::tempdir().unwrap();

@@ -93,6 +93,9 @@ fn each_recorded_state_is_understood() {
     for case in &cases {
         State::of(case, &cases).unwrap();
     }
+    if std::env::var_os("X2GOBROKER_COMPAT_CASES").is_some() {
+        return;
+    }
     let state = |name: &str| {
         let case = cases.iter().find(|case| case.name == name).unwrap();
         State::of(case, &cases).unwrap()

@@ -30,14 +30,25 @@ pub fn folder() -> anyhow::Result<PathBuf> {
     FOLDER
         .get_or_init(|| match std::env::var_os("X2GOBROKER_BIN_DIR") {
             Some(folder) => Ok(PathBuf::from(folder)),
-            None => build().map_err(|error| format!("{error:#}")),
+            None => build(&PACKAGES).map_err(|error| format!("{error:#}")),
         })
         .clone()
         .map_err(anyhow::Error::msg)
 }
 
-/// Builds the product's programs beside the running test and returns their folder.
-fn build() -> anyhow::Result<PathBuf> {
+/// Builds the authservice beside the other programs, see [`folder`].
+///
+/// # Errors
+/// When it can't be built: it alone needs libpam to link with (Debian: libpam0g-dev).
+pub fn add_authservice() -> anyhow::Result<()> {
+    match std::env::var_os("X2GOBROKER_BIN_DIR") {
+        Some(_) => binary("x2gobroker-authservice").map(drop),
+        None => build(&["authservice"]).map(drop),
+    }
+}
+
+/// Builds programs of these packages beside the running test and returns their folder.
+fn build(packages: &[&str]) -> anyhow::Result<PathBuf> {
     let folder = own_folder()?;
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") => "dev",
@@ -54,21 +65,8 @@ fn build() -> anyhow::Result<PathBuf> {
         cargo.env_remove(name);
     }
     let status = cargo
-        .args([
-            "build",
-            "--quiet",
-            "-p",
-            "agent",
-            "-p",
-            "authservice",
-            "-p",
-            "broker",
-            "-p",
-            "pki",
-            "-p",
-            "shim",
-            "--bins",
-        ])
+        .args(["build", "--quiet", "--bins"])
+        .args(packages.iter().flat_map(|package| ["-p", package]))
         .args(["--profile", profile])
         .arg("--target-dir")
         .arg(target)
@@ -114,3 +112,6 @@ fn workspace() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
+
+/// The packages with programs that are built everywhere.
+const PACKAGES: [&str; 4] = ["agent", "broker", "pki", "shim"];
