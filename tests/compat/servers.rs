@@ -104,9 +104,10 @@ impl Server {
         host.wait_for_log(START_LIMIT, &["ready"]).unwrap();
         let pid = host.pid().to_string();
         let port = format!("p-{name}");
-        ip(&[
-            "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &pid,
-        ]);
+        // A server that comes back has the address that the others remember.
+        let mac = format!("02:00:0a:4d:00:{number:02x}");
+        let peer = ["peer", "name", "eth0", "address", &mac, "netns", &pid];
+        ip(&[&["link", "add", &port, "type", "veth"][..], &peer].concat());
         ip(&["link", "set", &port, "master", "br0", "up"]);
         let inside = |words: &[&str]| {
             let mut enter = command("nsenter");
