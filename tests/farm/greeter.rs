@@ -109,7 +109,6 @@ const UCCS: &str = "\
 enable-uccs-output = true
 my-uccs-url-base = https://broker.lab.test:8080/
 ";
-const RECORDED_PROFILES: &str =
-    include_str!("../../broker/tests/data/golden/uccs-api5/sessionprofiles.conf");
-const RECORDED_API_4: &str = include_str!("../../broker/tests/data/golden/uccs-api4/response.http");
-const RECORDED_API_5: &str = include_str!("../../broker/tests/data/golden/uccs-api5/response.http");
+const RECORDED_PROFILES: &str = include_str!("../golden/uccs-api5/sessionprofiles.conf");
+const RECORDED_API_4: &str = include_str!("../golden/uccs-api4/response.http");
+const RECORDED_API_5: &str = include_str!("../golden/uccs-api5/response.http");

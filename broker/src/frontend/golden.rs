@@ -1,8 +1,8 @@
-//! What did the original answer? Reads the recorded cases in `tests/data/golden`.
+//! What did the original answer? Reads the recorded cases in `tests/golden`.
 
 /// One recorded file.
 pub(crate) fn read(case: &str, file: &str) -> Vec<u8> {
-    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/golden");
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden");
     let path = format!("{data}/{case}/{file}");
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
