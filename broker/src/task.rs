@@ -215,7 +215,7 @@ impl Broker {
         let selected = match selected {
             Ok(selected) => selected,
             Err(error) => {
-                let user = user.map(Username::as_str);
+                let user = user.map(tracing::field::display);
                 warn!(user, profile = %profile.id, why = error.why, "no server for a session");
                 return no_server;
             }

@@ -84,7 +84,7 @@ fn stream_for_ever(farm: &SmallFarm) -> Got {
 fn check_refused(what: &str, got: &Got) {
     let (head, body) = got.head_and_body();
     assert_eq!(got.status(), 413, "{what}: {}", got.text());
-    assert!(head.contains("Connection: close"), "{what}: {head}");
+    assert!(head.contains("connection: close"), "{what}: {head}");
     assert!(body.contains("413: Payload Too Large"), "{what}: {body}");
     assert!(got.closed, "{what}: the connection is still open");
 }

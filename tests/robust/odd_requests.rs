@@ -107,7 +107,7 @@ fn odd_requests() -> Vec<(&'static str, Vec<u8>, u16)> {
         ),
         (
             "a front end that is not there",
-            post("/uccs/", "", form),
+            post("/xml/", "", form),
             404,
         ),
         ("an unknown backend", post("/plain/ldap/", "", form), 404),

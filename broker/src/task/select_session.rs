@@ -10,7 +10,7 @@ mod resume;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use proto::{NodeId, NodeState, SessionRecord, Username};
+use proto::{NodeId, NodeState, Readiness, SessionRecord, Username};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -118,7 +118,7 @@ pub async fn select_session(
     }
     match login.place().await {
         // There is nothing to choose, and the user learns more from X2Go Client.
-        Err(none) if profile.hosts.len() == 1 && !login.was_refused => {
+        Err(none) if profile.hosts.len() == 1 && !login.is_unwelcome() => {
             let host = profile.hosts.first().map_or("", |host| &host.name);
             info!(%user, profile = %profile.id, host, why = none.why, "the only host, unasked");
             first_host(profile)
@@ -150,6 +150,12 @@ enum Answer {
 }
 
 impl<'a> Login<'a> {
+    /// Whether a server has said no, to this log-in or of itself to all.
+    fn is_unwelcome(&self) -> bool {
+        let says_no = |node: &NodeView| node.live && node.state.readiness != Readiness::Ready;
+        self.was_refused || self.hosts.iter().any(|(_, node)| says_no(node))
+    }
+
     /// Asks the server where the user has a session or a place, if there is one.
     async fn where_the_user_is(&mut self) -> Option<Selected> {
         let of_user = self.view.of_user(self.user);
