@@ -196,7 +196,9 @@ async fn run_to_end(program: &Path, job: &Job, done: oneshot::Sender<Result<(), 
             let _given_up = done.send(Err(ShimError::Slow { program }));
             // As the user it has become it may not be killed by us.
             let _not_ours = child.start_kill();
-            let _status = child.wait().await;
+            // It ends by itself, unless the user has stopped it: their own matter then, and
+            // not that of all others.
+            let _status = tokio::time::timeout(LINGERS, child.wait()).await;
             return;
         }
         Ok((Err(source), _)) => Err(ShimError::Start {
@@ -258,6 +260,8 @@ const QUEUE_LIMIT: Duration = Duration::from_secs(5);
 /// x2gosuspend-session ends within a second or two; it starts a hundred processes, so on a
 /// server that is overrun it takes ten.
 const RUN_LIMIT: Duration = Duration::from_secs(16);
+/// The setuid program ends itself, and what it runs, after 60 s.
+const LINGERS: Duration = Duration::from_secs(75);
 /// For what is still in the pipes.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// The program prints a line.

@@ -45,7 +45,7 @@ struct Held {
     /// How long it ran before that.
     active_before: Duration,
     /// What its client is to do, and until when it is told.
-    client_order: Option<(ClientOrder, Instant)>,
+    client_order: Option<HeldOrder>,
 }
 
 /// Why the client of a session can't be told what to do.
@@ -263,7 +263,11 @@ impl State {
             let session = session.clone();
             return Err(OrderError::Suspended { session });
         }
-        held.client_order = Some((order, now + CLIENT_ORDER_LIFE));
+        held.client_order = Some(HeldOrder {
+            order,
+            until: now + CLIENT_ORDER_LIFE,
+            settles: None,
+        });
         self.delta.upserted.push(held.session());
         Ok(())
     }
@@ -294,7 +298,7 @@ impl State {
     /// When something ends by itself next.
     pub(super) fn next_end(&self) -> Option<Instant> {
         let held = self.sessions.values();
-        let ends = held.flat_map(|held| [held.young_until, held.client_order.map(|(_, end)| end)]);
+        let ends = held.flat_map(|held| [held.young_until, held.client_order.map(HeldOrder::end)]);
         let ends = ends.flatten();
         ends.chain(self.reservations.values().copied()).min()
     }
@@ -375,10 +379,30 @@ impl State {
         });
         for held in self.sessions.values_mut() {
             held.young_until = held.young_until.filter(|until| *until > now);
-            if held.client_order.take_if(|(_, end)| *end <= now).is_some() {
+            if held
+                .client_order
+                .take_if(|order| order.end() <= now)
+                .is_some()
+            {
                 delta.upserted.push(held.session());
             }
         }
+    }
+}
+
+/// What a client is to do, and until when.
+#[derive(Clone, Copy, Debug)]
+struct HeldOrder {
+    order: ClientOrder,
+    until: Instant,
+    /// When it counts as done, if the session stays as it is.
+    settles: Option<Instant>,
+}
+
+impl HeldOrder {
+    fn end(self) -> Instant {
+        self.settles
+            .map_or(self.until, |settles| settles.min(self.until))
     }
 }
 
@@ -386,7 +410,7 @@ impl Held {
     /// What others may know of it.
     fn session(&self) -> Session {
         Session {
-            client_order: self.client_order.map(|(order, _)| order),
+            client_order: self.client_order.map(|held| held.order),
             ..self.stored.session.clone()
         }
     }
@@ -424,9 +448,15 @@ impl Held {
 
     /// The same session as it is now.
     fn succeeded_by(mut self, stored: StoredSession, now: Instant) -> Self {
-        if self.stored.session.state != stored.session.state {
-            // Either it was done, or whoever asked for it meant another moment.
-            self.client_order = None;
+        if self.stored.session.state != stored.session.state
+            && let Some(held) = &mut self.client_order
+        {
+            // Done, most likely. But x2goserver writes S before the session is suspended, and
+            // R again if somebody lists sessions in between: then the client is told again.
+            held.settles = match stored.session.state {
+                SessionState::Suspended => Some(now + ORDER_SETTLES),
+                SessionState::Running => None,
+            };
         }
         match (self.stored.session.state, stored.session.state) {
             (SessionState::Suspended, SessionState::Running) => {
@@ -456,6 +486,8 @@ const NOT_YET_READ: &str = "session database was not read yet";
 const RESERVATION_LIFE: Duration = Duration::from_secs(60);
 /// A client that tells nothing for so long does not listen.
 const CLIENT_ORDER_LIFE: Duration = Duration::from_secs(600);
+/// A session that is still suspended by then stays so; nobody has resumed it sooner.
+const ORDER_SETTLES: Duration = Duration::from_secs(6);
 /// How long a session start still weighs on the server.
 const YOUNG: Duration = Duration::from_secs(30);
 /// A time stamp from long ago is a wrong one; ten years still count exactly.

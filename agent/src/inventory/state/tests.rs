@@ -399,3 +399,28 @@ fn an_order_to_a_client_ends_after_ten_minutes_and_that_is_told() {
     assert_eq!(fixture.state.next_end(), Some(fixture.at()));
     assert_eq!(fixture.delta().upserted, [session.session]);
 }
+
+#[test]
+fn an_order_to_a_client_is_done_once_the_session_has_stayed_suspended() {
+    let mut fixture = Fixture::ready();
+    let running = stored("alice", SessionState::Running, 100);
+    fixture.read(std::slice::from_ref(&running));
+    let at = fixture.at();
+    let (alice, id) = (user("alice"), &running.session.id);
+    let order = ClientOrder::Suspend;
+    fixture.state.order_client(&alice, id, order, at).unwrap();
+    fixture.delta();
+    let suspended = stored("alice", SessionState::Suspended, 100);
+    // Whoever lists sessions too early has x2goserver write R again.
+    for session in [&suspended, &running, &suspended] {
+        let read = fixture.read(std::slice::from_ref(session)).unwrap();
+        let mut told = read.change.unwrap().delta.upserted;
+        assert_eq!(told.pop().unwrap().client_order, Some(order));
+        fixture.pass(1);
+    }
+    // Six seconds from the last change of its state.
+    fixture.pass(4);
+    assert_eq!(fixture.delta(), Delta::default());
+    fixture.pass(1);
+    assert_eq!(fixture.delta().upserted.pop().unwrap().client_order, None);
+}
