@@ -25,6 +25,7 @@ use pki::{Clock, IdentityWatch};
 use proto::{BrokerUser, Secret, Username};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
 use crate::config::AuthConfig;
@@ -141,6 +142,8 @@ struct Inner {
     slots: Slots,
     /// For other replicas.
     used: broadcast::Sender<sharing::News>,
+    /// Passwords that are being checked; bounded by the slots.
+    checks: TaskTracker,
 }
 
 impl Authenticated {
@@ -189,6 +192,7 @@ impl Authenticator {
             failures: Mutex::new(Failures::default()),
             slots: Slots::default(),
             used: sharing::announcements(),
+            checks: TaskTracker::new(),
         }))
     }
 
@@ -212,8 +216,13 @@ impl Authenticator {
             Ok(who) => self.check(how, credentials, who, renewal).await,
             Err(why) => Err(why),
         };
-        if let Err(why) = checked {
-            debug!(user = credentials.user, %client, %why, "access denied");
+        match checked {
+            Ok(_) => {}
+            // What an operator, or fail2ban, looks for.
+            Err(why @ (WhyDenied::Password | WhyDenied::TooSoon)) => {
+                info!(user = credentials.user, %client, %why, "access denied");
+            }
+            Err(why) => debug!(user = credentials.user, %client, %why, "access denied"),
         }
         checked_or_denied(checked)
     }
@@ -230,8 +239,15 @@ impl Authenticator {
             Step::LetIn => None,
             Step::LetInByPreset => preset,
             Step::AskForPassword => {
-                self.check_password(how, &credentials.password, &who)
-                    .await?;
+                // In a task of its own: a client that hangs up does not undo that it guessed,
+                // nor free its place while the question is still asked.
+                let (this, rules) = (self.clone(), how.clone());
+                let (password, asker) = (credentials.password.clone(), who.clone());
+                let checking = self
+                    .0
+                    .checks
+                    .spawn(async move { this.check_password(&rules, &password, &asker).await });
+                checking.await.unwrap_or(Err(WhyDenied::Unavailable))?;
                 let first = self.now();
                 self.new_authid(how, &who, first, renewal)
             }

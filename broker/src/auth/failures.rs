@@ -76,10 +76,10 @@ impl Failures {
             .filter(|key| !(is_known && matches!(key, Key::User(_))))
             .filter_map(|key| {
                 let counted = self.counted.get(&key)?;
-                let until = counted
-                    .last
-                    .saturating_add(delay(limits, &key, counted.n_failures));
-                until.checked_sub(now).filter(|wait| *wait > 0)
+                let delay = delay(limits, &key, counted.n_failures);
+                // A clock that was set back must not make the wait longer than the delay.
+                let waited = now.saturating_sub(counted.last);
+                delay.checked_sub(waited).filter(|wait| *wait > 0)
             });
         match waits.max() {
             Some(wait) => Err(TooSoon { wait }),

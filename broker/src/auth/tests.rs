@@ -372,3 +372,26 @@ async fn path_characters_in_user_or_authid_open_nothing() {
         assert_eq!(denied.unwrap_err().why, why, "{user} {authid}");
     }
 }
+
+#[tokio::test]
+async fn hanging_up_does_not_undo_a_wrong_password() {
+    let farm = Farm::new("office");
+    let one = farm.replica("broker1");
+    let listener = tokio::net::UnixListener::bind(farm.socket()).unwrap();
+    let mut how = open();
+    how.mechanism = Mechanism::Pam;
+    let rules = LoginRules::default();
+    let wrong = credentials("alice", "wrong", "");
+    // Nobody answers yet, and each client is gone before somebody does.
+    for _ in 0..4 {
+        let asked = one.authenticate(&how, &rules, &wrong, DESK, Renewal::Next);
+        let gone = tokio::time::timeout(Duration::from_millis(50), asked).await;
+        assert!(gone.is_err(), "{gone:?}");
+    }
+    let mut service = tokio::task::JoinSet::new();
+    service.spawn(serve(listener));
+    let right = credentials("alice", "right", "");
+    let asked = one.authenticate(&how, &rules, &right, DESK, Renewal::Next);
+    let denied = tokio::time::timeout(Duration::from_secs(20), asked).await;
+    assert_eq!(denied.unwrap().unwrap_err().why, WhyDenied::TooSoon);
+}
