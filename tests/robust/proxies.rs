@@ -264,4 +264,4 @@ fn free_port() -> u16 {
 }
 
 const LIST: &str = "task=listsessions&user=alice&password=pw";
-const SHIPPED_SOCKET: &str = "/run/x2gobroker/http.socket";
+const SHIPPED_SOCKET: &str = "/run/x2gobroker-http/socket";
