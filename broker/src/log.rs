@@ -171,8 +171,10 @@ fn open(path: &Path) -> Result<File, LogError> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(FILE_MODE);
     let file = options.open(path).map_err(error)?;
-    let mode = file.metadata().map_err(error)?.mode();
-    if mode & OTHERS != 0 {
+    let metadata = file.metadata().map_err(error)?;
+    let mode = metadata.mode();
+    // A device that a link leads to, /dev/null say, belongs to everybody.
+    if metadata.is_file() && mode & OTHERS != 0 {
         let closed = std::fs::Permissions::from_mode(mode & 0o7777 & !OTHERS);
         file.set_permissions(closed).map_err(error)?;
     }

@@ -24,6 +24,8 @@ pub struct SettingsReloader {
     origin: Origin,
     /// The configuration that counts.
     config: Config,
+    /// The session profiles that were looked for last, also when they could not be used.
+    profiles_file: PathBuf,
     /// The files as they were when they were read last; none to read them in any case.
     seen: Option<Fingerprints>,
     published: watch::Sender<Arc<Settings>>,
@@ -48,6 +50,7 @@ impl SettingsReloader {
         let mut reloader = Self {
             origin,
             config: config.clone(),
+            profiles_file: config.inifile.session_profiles.clone(),
             seen: None,
             published,
         };
@@ -91,66 +94,71 @@ impl SettingsReloader {
     }
 
     fn look(&mut self) {
-        if self.seen.as_ref() != Some(&self.fingerprints(&self.config)) {
+        if self.seen.as_ref() != Some(&self.fingerprints()) {
             self.load();
         }
     }
 
+    /// Reads all files. What changed meanwhile is read again: half of a file can be a good
+    /// shorter one, or a broken one.
     fn load(&mut self) {
-        let read = self.read();
+        let (read, before) = self.read();
+        self.seen = Some(before).filter(|before| *before == self.fingerprints());
+        if self.seen.is_none() {
+            return;
+        }
         match read {
-            Ok(Some((config, profiles, seen))) => {
+            Ok((config, profiles)) => {
                 warn_of_restart(&self.config, &config);
                 let n_profiles = profiles.len();
                 info!(n_profiles, "configuration and session profiles read");
                 let settings = Settings::new(&config, Arc::new(profiles));
                 self.config = config;
-                self.seen = Some(seen);
                 self.published.send_replace(Arc::new(settings));
             }
-            // Half of a file can be a good shorter one: what changed meanwhile is read again.
-            Ok(None) => self.seen = None,
             Err(problems) => {
                 report(&problems);
-                let n_profiles = self
-                    .published
-                    .borrow()
-                    .profiles()
-                    .map_or(0, |all| all.len());
+                let settings = self.published.borrow();
+                let n_profiles = settings.profiles().map_or(0, |all| all.len());
                 error!(n_profiles, "the files can't be used; the old settings stay");
-                self.seen = Some(self.fingerprints(&self.config));
             }
         }
     }
 
-    /// Reads all files; none when one of them changed meanwhile.
-    fn read(&self) -> Result<Option<(Config, SessionProfiles, Fingerprints)>, Vec<Problem>> {
-        let before = self.fingerprints(&self.config);
-        let (config, warnings) = self.origin.read()?;
-        let before = match config.inifile.session_profiles == self.config.inifile.session_profiles {
-            true => before,
-            false => self.fingerprints(&config),
+    /// Reads all files, and tells how they were before that.
+    fn read(
+        &mut self,
+    ) -> (
+        Result<(Config, SessionProfiles), Vec<Problem>>,
+        Fingerprints,
+    ) {
+        let mut before = self.fingerprints();
+        let (config, warnings) = match self.origin.read() {
+            Ok(read) => read,
+            Err(problems) => return (Err(problems), before),
         };
-        let profiles = load::session_profiles(&config.inifile);
-        if before != self.fingerprints(&config) {
-            return Ok(None);
+        if self.profiles_file != config.inifile.session_profiles {
+            self.profiles_file
+                .clone_from(&config.inifile.session_profiles);
+            before = self.fingerprints();
         }
-        match profiles {
+        let read = match load::session_profiles(&config.inifile) {
             // Nobody takes all profiles away by a line that can't be read.
             Ok((profiles, problems)) if !(profiles.is_empty() && has_errors(&problems)) => {
                 report(&warnings);
                 report(&problems);
-                Ok(Some((config, profiles, before)))
+                Ok((config, profiles))
             }
             Ok((_, problems)) | Err(problems) => Err(problems),
-        }
+        };
+        (read, before)
     }
 
-    fn fingerprints(&self, config: &Config) -> Fingerprints {
+    fn fingerprints(&self) -> Fingerprints {
         let files: [&PathBuf; 3] = [
             &self.origin.config_file,
             &self.origin.defaults_file,
-            &config.inifile.session_profiles,
+            &self.profiles_file,
         ];
         files.map(|file| fingerprint(file))
     }
@@ -162,6 +170,11 @@ fn warn_of_restart(old: &Config, new: &Config) {
         ("[mesh]", old.mesh != new.mesh),
         ("[limits]", old.limits != new.limits),
         ("where clients connect", old.http != new.http),
+        ("[brokers]", old.brokers != new.brokers),
+        (
+            "X2GOBROKER_AUTHSERVICE_SOCKET",
+            old.authservice_socket != new.authservice_socket,
+        ),
     ];
     for (what, _) in differing.iter().filter(|(_, differs)| *differs) {
         warn!(what, "this change takes effect at the next start");

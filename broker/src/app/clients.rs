@@ -62,6 +62,18 @@ impl Desk {
         let mut origin = main.clone();
         origin.config_file.clone_from(&named.config_file);
         match origin.read() {
+            Ok((config, _))
+                if self
+                    .sites
+                    .iter()
+                    .any(|site| site.location == config.http.location) =>
+            {
+                Err(AppError::NamedBroker {
+                    name: named.name.clone(),
+                    problems: "its base-path and host-names in [http] are those of another broker"
+                        .to_owned(),
+                })
+            }
             Ok((config, warnings)) => {
                 report(&warnings);
                 self.add(&config, origin);

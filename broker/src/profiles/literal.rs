@@ -26,6 +26,10 @@ pub(super) fn is_plain_list(text: &str) -> bool {
     while !rest.is_empty() {
         let (item, behind) = first_item(rest);
         let is_quoted = rest.starts_with(['\'', '"']);
+        // Its quote must end, else the item is a piece of something else.
+        if is_quoted && behind.len() + item.len() == rest.len() {
+            return false;
+        }
         let odd = |c: char| c == '\\' || (!is_quoted && "'\"[](){}".contains(c));
         let behind = behind.trim_start();
         // Behind a bare word its comma is gone already.

@@ -112,3 +112,20 @@ fn the_configuration_is_followed_and_a_broken_one_changes_nothing() {
     reloader.look();
     assert!(settings.borrow().frontends.plain);
 }
+
+#[test]
+fn a_new_file_of_profiles_counts_once_it_is_there() {
+    let files = Files::new();
+    files.write("profiles", ONE);
+    let (mut reloader, settings) = files.open();
+    let moved = files.config("").replace("profiles\n", "elsewhere\n");
+    files.write("x2gobroker.conf", &moved);
+    reloader.look();
+    assert_eq!(n_profiles(&settings), 1);
+    files.write(
+        "elsewhere",
+        "[a]\nname=A\nhost=s1\n\n[b]\nname=B\nhost=s2\n",
+    );
+    reloader.look();
+    assert_eq!(n_profiles(&settings), 2);
+}

@@ -70,7 +70,8 @@ impl TrustedProxies {
         let mut client = peer;
         for value in values {
             let value = value.to_str().or(Err(ForwardedError))?;
-            for item in value.rsplit(',') {
+            let items = split(value, ',').ok_or(ForwardedError)?;
+            for item in items.into_iter().rev() {
                 client = self.header.address(item.trim()).ok_or(ForwardedError)?;
                 if !self.contains(client) {
                     return Ok(client);
@@ -93,12 +94,39 @@ impl ForwardedHeader {
         match self {
             Self::XForwardedFor => address(item),
             Self::Forwarded => {
-                let mut pairs = item.split(';').filter_map(|pair| pair.split_once('='));
-                let (_, node) = pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case("for"))?;
-                address(node.trim().trim_matches('"'))
+                let pairs = split(item, ';')?;
+                let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
+                let mut nodes = pairs.filter(|(key, _)| key.trim().eq_ignore_ascii_case("for"));
+                let ((_, node), None) = (nodes.next()?, nodes.next()) else {
+                    return None;
+                };
+                let node = node.trim();
+                let quoted = node.strip_prefix('"').map(|rest| rest.strip_suffix('"'));
+                address(quoted.unwrap_or(Some(node))?)
             }
         }
     }
+}
+
+/// Cuts a header's value, but not within quoted strings, which may hold what a client wrote
+/// (RFC 9110, 5.6.4). None where a quote stays open.
+fn split(value: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut items, mut start) = (Vec::new(), 0);
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, c) in value.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            c if c == separator && !is_quoted => {
+                items.push(value.get(start..at)?);
+                start = at + c.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    items.push(value.get(start..)?);
+    (!is_quoted).then_some(items)
 }
 
 /// Reads an address with or without a port; IPv6 with or without brackets.
@@ -193,6 +221,20 @@ mod tests {
         use ForwardedHeader::{Forwarded, XForwardedFor};
         for odd in ["unknown", "", "10.0.0.1,", "a, 10.1.0.2", "999.1.1.1"] {
             check(XForwardedFor, "127.0.0.1", &[(XFF, odd)], None);
+        }
+        // What a client put into its Host must not become an address.
+        let by_host = [
+            ("for=192.0.2.7;host=\"x,for=10.9.9.9\"", Some("192.0.2.7")),
+            ("host=\"x;for=10.9.9.9\";for=192.0.2.7", Some("192.0.2.7")),
+            (
+                "host=\"x\\\";for=10.9.9.9\";for=192.0.2.7",
+                Some("192.0.2.7"),
+            ),
+            ("for=10.9.9.9;for=192.0.2.7", None),
+            ("for=192.0.2.7;host=\"x", None),
+        ];
+        for (value, expected) in by_host {
+            check(Forwarded, "127.0.0.1", &[("forwarded", value)], expected);
         }
         for odd in ["for=unknown", "for=_hidden", "proto=https", ""] {
             check(Forwarded, "127.0.0.1", &[("forwarded", odd)], None);

@@ -86,6 +86,8 @@ fn config_lists_are_never_evaluated_as_code() {
         "['CORP\\\\bob']",
         "[u'bob']",
         "['bob'",
+        "['bob]",
+        "['alice', 'bob]",
         "[['bob']]",
         "list('bob')]",
     ] {
