@@ -1,5 +1,7 @@
 //! Does a process die with its owner, and can it be asked?
 
+use crate::wait::{Progress, wait_for};
+
 use super::*;
 
 fn shell(script: &str, log: &Path) -> Process {
@@ -41,8 +43,13 @@ fn a_wrapped_process_is_the_child_of_its_wrapper() {
     wrapper.args(["-c", "sleep 600; exit 7"]);
     let wrapper = Process::start("sleep", &mut wrapper, &folder.path().join("log"));
     let mut process = wrapper.and_then(Process::unwrap_child).unwrap();
-    let program = std::fs::read_to_string(format!("/proc/{}/comm", process.pid())).unwrap();
-    assert_eq!(program.trim(), "sleep");
+    // Between fork and exec the child still has the name of the shell.
+    let comm = format!("/proc/{}/comm", process.pid());
+    let named = wait_for(Duration::from_secs(5), || {
+        let program = std::fs::read_to_string(&comm).unwrap();
+        Progress::when(program.trim() == "sleep", || program)
+    });
+    named.unwrap();
     process.signal("KILL").unwrap();
     assert_eq!(
         process.wait_exit(Duration::from_secs(5)).unwrap().code(),
