@@ -3,7 +3,7 @@
 //! [`decision`] says, as functions of their arguments, what is to be checked and whether
 //! an AUTHID is good; [`authid`] reads and writes AUTHIDs, which any replica of the farm
 //! can check by itself; [`spent`] remembers which were used. Passwords are for the
-//! mechanisms in [`password`].
+//! mechanisms in `password`.
 
 pub mod authid;
 pub mod decision;

@@ -36,7 +36,7 @@ pub enum ScriptError {
         /// The start of what it wrote to its standard error.
         said: String,
     },
-    /// More than [`MAX_OUTPUT_BYTES`].
+    /// More than 64 KB.
     #[error("the script wrote more than 64 KB")]
     TooMuch,
 }
