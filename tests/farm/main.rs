@@ -21,7 +21,6 @@ mod lab;
 mod login;
 mod mesh;
 mod pyhoca;
-mod reloads;
 mod replica_killed;
 mod server_lost;
 mod setuid;
