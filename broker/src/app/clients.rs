@@ -59,34 +59,24 @@ impl Desk {
 
     /// Reads the configuration of a named broker and adds it.
     pub(super) fn add_named(&mut self, named: &NamedBroker, main: &Origin) -> Result<(), AppError> {
+        let unusable = |problems: String| AppError::NamedBroker {
+            name: named.name.clone(),
+            problems,
+        };
         let mut origin = main.clone();
         origin.config_file.clone_from(&named.config_file);
-        match origin.read() {
-            Ok((config, _))
-                if self
-                    .sites
-                    .iter()
-                    .any(|site| site.location == config.http.location) =>
-            {
-                Err(AppError::NamedBroker {
-                    name: named.name.clone(),
-                    problems: "its base-path and host-names in [http] are those of another broker"
-                        .to_owned(),
-                })
-            }
-            Ok((config, warnings)) => {
-                report(&warnings);
-                self.add(&config, origin);
-                Ok(())
-            }
-            Err(problems) => {
-                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                Err(AppError::NamedBroker {
-                    name: named.name.clone(),
-                    problems: problems.join("; "),
-                })
-            }
+        let (config, warnings) = origin.read().map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            unusable(problems.join("; "))
+        })?;
+        let mut taken = self.sites.iter().map(|site| &site.location);
+        if taken.any(|location| *location == config.http.location) {
+            let text = "its base-path and host-names in [http] are those of another broker";
+            return Err(unusable(text.to_owned()));
         }
+        report(&warnings);
+        self.add(&config, origin);
+        Ok(())
     }
 }
 

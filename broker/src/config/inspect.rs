@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::load::{self, Origin};
-use super::{Config, InifileConfig, NamedBroker, Sources, default_files};
+use super::{Config, InifileConfig, NamedBroker, default_files};
 use crate::ini::{Problem, ProblemKind};
 
 /// What a configuration leads to, as far as it can be read.
@@ -42,15 +42,8 @@ impl Origin {
         };
         let config = text_of(load::read(&self.config_file));
         let defaults = text_of(load::read_if_exists(&self.defaults_file));
-        let (found, leads) = Config::inspect(&Sources {
-            config_file: &self.config_file.display().to_string(),
-            config: &config,
-            defaults_file: &self.defaults_file.display().to_string(),
-            defaults: &defaults,
-            environment: &self.environment,
-            bind: self.bind.as_deref(),
-            host_name: &self.host_name,
-        });
+        let names = self.file_names();
+        let (found, leads) = Config::inspect(&self.sources(&names, &config, &defaults));
         problems.extend(found);
         if leads.inifile.enabled {
             match load::session_profiles(&leads.inifile) {

@@ -58,15 +58,32 @@ impl Origin {
     pub fn read(&self) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
         let config = read(&self.config_file).map_err(|problem| vec![problem])?;
         let defaults = read_if_exists(&self.defaults_file).map_err(|problem| vec![problem])?;
-        Config::parse(&Sources {
-            config_file: &self.config_file.display().to_string(),
-            config: &config,
-            defaults_file: &self.defaults_file.display().to_string(),
-            defaults: &defaults,
+        let names = self.file_names();
+        Config::parse(&self.sources(&names, &config, &defaults))
+    }
+
+    /// How problems name the two files.
+    pub(super) fn file_names(&self) -> (String, String) {
+        let name = |path: &Path| path.display().to_string();
+        (name(&self.config_file), name(&self.defaults_file))
+    }
+
+    /// What is parsed, once the two files have been read.
+    pub(super) fn sources<'a>(
+        &'a self,
+        (config_file, defaults_file): &'a (String, String),
+        config: &'a str,
+        defaults: &'a str,
+    ) -> Sources<'a> {
+        Sources {
+            config_file,
+            config,
+            defaults_file,
+            defaults,
             environment: &self.environment,
             bind: self.bind.as_deref(),
             host_name: &self.host_name,
-        })
+        }
     }
 }
 
