@@ -22,6 +22,10 @@ pub enum Rpc {
     Terminate,
     /// Have a session's client do it.
     OrderClient,
+    /// Have a key open an account for a while.
+    AddKey,
+    /// Take such a key back.
+    RemoveKey,
     /// One user's sessions, with all that it takes to resume them.
     ListSessions,
     /// Everything in one message.
@@ -67,10 +71,12 @@ pub fn authorise(extensions: &tonic::Extensions, rpc: Rpc) -> Result<Caller, Den
 /// The roles that `agent.proto` states.
 fn may(role: Role, rpc: Rpc) -> bool {
     match rpc {
-        Rpc::Watch | Rpc::Status | Rpc::Suspend | Rpc::Terminate => match role {
-            Role::Broker | Role::Operator => true,
-            Role::Agent => false,
-        },
+        Rpc::Watch | Rpc::Status | Rpc::Suspend | Rpc::Terminate | Rpc::AddKey | Rpc::RemoveKey => {
+            match role {
+                Role::Broker | Role::Operator => true,
+                Role::Agent => false,
+            }
+        }
         Rpc::Admit | Rpc::Cancel | Rpc::ListSessions => match role {
             Role::Broker => true,
             Role::Operator | Role::Agent => false,
@@ -88,7 +94,7 @@ mod tests {
 
     use super::{Denied, Rpc, authorise};
 
-    const ALL: [Rpc; 9] = [
+    const ALL: [Rpc; 11] = [
         Rpc::Admit,
         Rpc::Cancel,
         Rpc::Watch,
@@ -96,6 +102,8 @@ mod tests {
         Rpc::Suspend,
         Rpc::Terminate,
         Rpc::OrderClient,
+        Rpc::AddKey,
+        Rpc::RemoveKey,
         Rpc::ListSessions,
         Rpc::Status,
     ];
@@ -118,7 +126,8 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_interface_states_and_no_more() {
         use Rpc::{
-            Admit, Cancel, ListSessions, OrderClient, SetDrain, Status, Suspend, Terminate, Watch,
+            AddKey, Admit, Cancel, ListSessions, OrderClient, RemoveKey, SetDrain, Status, Suspend,
+            Terminate, Watch,
         };
         let of_broker = vec![
             Admit,
@@ -128,8 +137,19 @@ mod tests {
             Suspend,
             Terminate,
             ListSessions,
+            AddKey,
+            RemoveKey,
         ];
-        let of_operator = vec![Watch, SetDrain, Status, Suspend, Terminate, OrderClient];
+        let of_operator = vec![
+            Watch,
+            SetDrain,
+            Status,
+            Suspend,
+            Terminate,
+            OrderClient,
+            AddKey,
+            RemoveKey,
+        ];
         let rows = [
             (Role::Broker, of_broker),
             (Role::Operator, of_operator),

@@ -9,7 +9,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use proto::{NodeId, SessionProfileId, SessionRecord, Username, v1};
+use proto::{KeyOutcome, NodeId, SessionProfileId, SessionRecord, Username, v1};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,7 @@ impl AgentService {
             user,
             profile,
             forced,
+            key,
         } = request.into_inner();
         let node = NodeId::parse(&node)?;
         let user = Username::parse(&user)?;
@@ -89,9 +90,14 @@ impl AgentService {
             verdict = verdict_word(&answer.verdict),
             "admission decided"
         );
+        let key = match key {
+            Some(_) => KeyOutcome::Refused,
+            None => KeyOutcome::NotAsked,
+        };
         Ok(v1::AdmitResponse {
             state: Some(answer.state.into()),
             verdict: Some(verdict_to_wire(answer.verdict)),
+            key: v1::KeyOutcome::from(key).into(),
         })
     }
 
@@ -155,6 +161,8 @@ impl AgentService {
             state: Some(self.inventory.state().into()),
             sessions: sessions_to_wire(snapshot.sessions),
             reserved_users: users_to_wire(&snapshot.reserved),
+            installs_keys: false,
+            temporary_keys: 0,
         })
     }
 }
@@ -210,6 +218,22 @@ impl v1::agent_server::Agent for AgentService {
         request: Request<v1::OrderClientRequest>,
     ) -> Result<Response<v1::OrderClientResponse>, Status> {
         Ok(Response::new(self.try_order_client(request).await?))
+    }
+
+    async fn add_key(
+        &self,
+        request: Request<v1::AddKeyRequest>,
+    ) -> Result<Response<v1::AddKeyResponse>, Status> {
+        authorise(request.extensions(), Rpc::AddKey).map_err(ServiceError::from)?;
+        Err(Status::unimplemented("this agent installs no keys yet"))
+    }
+
+    async fn remove_key(
+        &self,
+        request: Request<v1::RemoveKeyRequest>,
+    ) -> Result<Response<v1::RemoveKeyResponse>, Status> {
+        authorise(request.extensions(), Rpc::RemoveKey).map_err(ServiceError::from)?;
+        Err(Status::unimplemented("this agent installs no keys yet"))
     }
 
     async fn list_sessions(

@@ -173,6 +173,7 @@ fn admit(user: &str) -> v1::AdmitRequest {
         user: user.to_owned(),
         profile: "farm".to_owned(),
         forced: false,
+        key: None,
     }
 }
 

@@ -162,6 +162,7 @@ impl AgentLink {
             user: user.as_str().to_owned(),
             profile: profile.as_str().to_owned(),
             forced,
+            key: None,
         };
         let mut client =
             AgentClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
@@ -290,6 +291,7 @@ mod tests {
         v1::AdmitResponse {
             state: Some(state),
             verdict: Some(verdict),
+            ..v1::AdmitResponse::default()
         }
     }
 

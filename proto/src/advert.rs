@@ -20,6 +20,8 @@ pub const KEY_NAMES: &str = "names";
 pub const KEY_READINESS: &str = "ready";
 /// Load and counts, see [`NodeState`].
 pub const KEY_LOAD: &str = "load";
+/// Whether the agent installs temporary keys, see [`Advert::installs_keys`].
+pub const KEY_KEYS: &str = "keys";
 
 /// Gossip stops delivering a node's changes when one value nears 64 KB, so our setter
 /// refuses values long before.
@@ -43,6 +45,9 @@ pub struct Advert {
     pub state: Option<NodeState>,
     /// Version of the software.
     pub software: String,
+    /// Whether temporary keys can be asked for. An agent that knows of none says nothing,
+    /// and what a later one may say that is not understood counts as no.
+    pub installs_keys: bool,
 }
 
 /// Why a gossiped value can't be read.
@@ -193,6 +198,13 @@ impl NodeState {
 }
 
 impl Advert {
+    /// Writes the value of [`KEY_KEYS`]. Words behind the first one are ignored: a later
+    /// version may add some.
+    #[must_use]
+    pub fn keys_to_value(installs_keys: bool) -> &'static str {
+        if installs_keys { "1" } else { "0" }
+    }
+
     /// Reads the keys of a member. Each key that can't be read is reported and left out.
     pub fn from_keys<'a>(
         keys: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -209,6 +221,9 @@ impl Advert {
                 KEY_SOFTWARE => advert.software = value.chars().take(64).collect(),
                 KEY_LOAD => load = Some(value),
                 KEY_READINESS => readiness = Some(value),
+                KEY_KEYS => {
+                    advert.installs_keys = value.split_ascii_whitespace().next() == Some("1");
+                }
                 _ => {}
             }
         }
@@ -243,7 +258,7 @@ const MAX_NAMES: usize = 32;
 mod tests {
     use proptest::prelude::{prop_assert_eq, proptest};
 
-    use super::{Advert, HostNames, KEY_LOAD, KEY_NAMES, KEY_READINESS};
+    use super::{Advert, HostNames, KEY_KEYS, KEY_LOAD, KEY_NAMES, KEY_READINESS};
     use crate::{Counts, Generation, Load, NodeId, NodeState, Readiness, Version};
 
     fn state() -> NodeState {
@@ -329,6 +344,24 @@ mod tests {
         let advert = Advert::from_keys(keys, |error| bad.push(error.key));
         assert_eq!(bad, [KEY_NAMES]);
         assert_eq!(advert.state, Some(state()));
+    }
+
+    #[test]
+    fn keys_are_promised_only_where_that_is_said_in_words_that_are_understood() {
+        let rows = [
+            (Some(Advert::keys_to_value(true)), true),
+            (Some(Advert::keys_to_value(false)), false),
+            (Some("1 of a later version"), true),
+            (Some("10"), false),
+            (Some(""), false),
+            // A member of the version before this one.
+            (None, false),
+        ];
+        for (value, expected) in rows {
+            let keys = value.map(|value| (KEY_KEYS, value));
+            let advert = Advert::from_keys(keys, |error| panic!("{error}"));
+            assert_eq!(advert.installs_keys, expected, "{value:?}");
+        }
     }
 
     proptest! {

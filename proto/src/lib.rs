@@ -9,6 +9,7 @@
 mod advert;
 mod authservice;
 mod codec;
+mod key_grant;
 mod node;
 mod profile;
 mod public_key;
@@ -17,11 +18,14 @@ mod session;
 mod user;
 
 pub use advert::{
-    Advert, AdvertError, HostNames, KEY_LOAD, KEY_NAMES, KEY_READINESS, KEY_ROLE, KEY_SOFTWARE,
-    KEY_VERSION, MAX_VALUE_BYTES,
+    Advert, AdvertError, HostNames, KEY_KEYS, KEY_LOAD, KEY_NAMES, KEY_READINESS, KEY_ROLE,
+    KEY_SOFTWARE, KEY_VERSION, MAX_VALUE_BYTES,
 };
 pub use authservice::{
     MAX_PAM_MESSAGE, PAM_HEAD_BYTES, PamMessageError, PamQuestion, PamVerdict, pam_message_length,
+};
+pub use key_grant::{
+    KEY_LIFE, KEY_LIMIT, KeyFile, KeyFileError, KeyGrant, KeyOutcome, MAX_KEY_LIFE,
 };
 pub use node::{
     Counts, Generation, Load, NodeId, NodeIdError, NodeState, Readiness, Version, WireError,

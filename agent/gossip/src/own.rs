@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use pki::Role;
 use proto::{
-    KEY_LOAD, KEY_NAMES, KEY_READINESS, KEY_ROLE, KEY_SOFTWARE, KEY_VERSION, MAX_VALUE_BYTES,
+    KEY_KEYS, KEY_LOAD, KEY_NAMES, KEY_READINESS, KEY_ROLE, KEY_SOFTWARE, KEY_VERSION,
+    MAX_VALUE_BYTES,
 };
 
 /// Why a value is not advertised.
@@ -102,13 +103,14 @@ impl OwnKeys {
     }
 }
 
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 7] = [
     KEY_VERSION,
     KEY_ROLE,
     KEY_SOFTWARE,
     KEY_NAMES,
     KEY_READINESS,
     KEY_LOAD,
+    KEY_KEYS,
 ];
 
 /// The value of [`KEY_VERSION`].

@@ -65,7 +65,7 @@ fn member(name: &str, live: bool, state: NodeState) -> Arc<Member> {
         advert: Advert {
             names,
             state: Some(state),
-            software: String::new(),
+            ..Advert::default()
         },
     })
 }

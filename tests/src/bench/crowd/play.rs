@@ -151,6 +151,7 @@ impl Agent for Player {
         Ok(Response::new(v1::AdmitResponse {
             state: Some(self.server.state(self.rumour.tick()).into()),
             verdict: Some(verdict),
+            ..v1::AdmitResponse::default()
         }))
     }
 
@@ -191,6 +192,20 @@ impl Agent for Player {
         _request: Request<v1::OrderClientRequest>,
     ) -> Result<Response<v1::OrderClientResponse>, Status> {
         Err(Status::unimplemented("the crowd has no clients"))
+    }
+
+    async fn add_key(
+        &self,
+        _request: Request<v1::AddKeyRequest>,
+    ) -> Result<Response<v1::AddKeyResponse>, Status> {
+        Err(Status::unimplemented("the crowd has no accounts"))
+    }
+
+    async fn remove_key(
+        &self,
+        _request: Request<v1::RemoveKeyRequest>,
+    ) -> Result<Response<v1::RemoveKeyResponse>, Status> {
+        Err(Status::unimplemented("the crowd has no accounts"))
     }
 
     async fn list_sessions(
