@@ -38,12 +38,12 @@ fn removing_from_a_file_that_is_not_there_makes_none() {
 #[test]
 fn only_the_exact_line_goes_even_if_it_would_be_a_pattern() {
     let Some(stage) = Stage::up() else { return };
-    let mine = "# mine\nssh-rsa AAAAmine me\nno-pty ssh-rsa AAAA .*\nno newline at the end";
+    let mine = "# mine\nssh-rsa AAAA mine\nno-pty ssh-rsa AAAA m..e\nno newline at the end";
     stage.root(&format!(
         "install -d -o 2001 -g 2001 /home/alice/.x2go
          printf '%s' '{mine}' >{KEYS}; chown 2001:2001 {KEYS}; chmod 644 {KEYS}"
     ));
-    let pattern = "ssh-rsa AAAA .*";
+    let pattern = "ssh-rsa AAAA m..e";
     let found = stage.ask(&["alice", "delauthkey", pattern, FILE]);
     assert!(found.is_ok(), "{found:?}");
     assert_eq!(stage.root(&format!("cat {KEYS}")), mine);
@@ -70,6 +70,42 @@ fn an_odd_place_works() {
         stage.root("ls /home/lib/alice"),
         "2001.2001.100%\nauthorized_keys\n"
     );
+}
+
+#[test]
+fn keys_that_are_kept_in_the_folder_of_the_broker_work() {
+    let Some(stage) = Stage::up() else { return };
+    // x2gobroker.conf names this place as an example for default-authorized-keys.
+    let file = "/var/lib/x2gobroker/ssh/%u/authorized_keys";
+    stage.root(
+        "mount -t tmpfs -o mode=755 lib /var/lib
+         install -d -o 990 -g 990 -m 755 /var/lib/x2gobroker{,/ssh}
+         install -d -o 2001 -g 2001 -m 700 /var/lib/x2gobroker/ssh/alice",
+    );
+    let keys = || stage.root("cat /var/lib/x2gobroker/ssh/alice/authorized_keys");
+    assert!(add(&stage, file).is_ok());
+    assert_eq!(keys(), format!("{KEY}\n"));
+    assert!(remove(&stage, file).is_ok());
+    assert_eq!(keys(), "");
+    // No folder was made for bob, and he can't make one there.
+    let found = stage.ask(&["bob", "addauthkey", KEY, file]);
+    assert!(found.is_refusal(IO, "Permission denied"), "{found:?}");
+}
+
+#[test]
+fn each_placeholder_is_filled_in() {
+    let Some(stage) = Stage::up() else { return };
+    for (file, expected) in [
+        ("%h/h", "/home/alice/h"),
+        ("/home/alice/%u", "/home/alice/alice"),
+        ("/home/alice/%U", "/home/alice/2001"),
+        ("%h/%G.g", "/home/alice/2001.g"),
+        ("%h/%%u", "/home/alice/%u"),
+    ] {
+        let found = add(&stage, file);
+        assert!(found.is_ok(), "{file}: {found:?}");
+        assert_eq!(stage.root(&format!("cat '{expected}'")), format!("{KEY}\n"));
+    }
 }
 
 #[test]

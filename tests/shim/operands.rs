@@ -43,6 +43,51 @@ fn a_user_name_that_is_no_text_is_refused() {
     );
 }
 
+fn refuses_bytes(operands: &[&[u8]], words: &str) {
+    let Some(stage) = Stage::up() else { return };
+    let mut command = stage.enter(BROKER);
+    command.arg(PROGRAM);
+    command.args(operands.iter().map(|bytes| OsStr::from_bytes(bytes)));
+    let found = outcome(&mut command);
+    assert!(found.is_refusal(AS_THE_ORIGINAL, words), "{found:?}");
+    assert_eq!(stage.root("find /home -mindepth 2"), "");
+}
+
+#[test]
+fn a_session_that_is_no_text_is_refused() {
+    let session = [SESSION.as_bytes(), b"\xff"].concat();
+    refuses_bytes(
+        &[b"alice", b"suspendsession", &session],
+        "session of this user",
+    );
+}
+
+#[test]
+fn a_key_that_is_no_text_is_refused() {
+    let key = [KEY.as_bytes(), b"\xff"].concat();
+    refuses_bytes(
+        &[b"alice", b"addauthkey", &key, FILE.as_bytes()],
+        "one plain line",
+    );
+}
+
+#[test]
+fn a_key_file_that_is_no_text_is_refused() {
+    refuses_bytes(
+        &[b"alice", b"addauthkey", KEY.as_bytes(), b"%h/\xff"],
+        "name of a key file",
+    );
+}
+
+#[test]
+fn a_task_that_is_no_text_does_nothing() {
+    let Some(stage) = Stage::up() else { return };
+    let mut command = stage.enter(BROKER);
+    command.args([PROGRAM, "alice"]);
+    let found = outcome(command.arg(OsStr::from_bytes(b"ping\xff")));
+    assert_eq!((found.code, found.out.as_str()), (Some(0), ""), "{found:?}");
+}
+
 #[test]
 fn a_session_like_an_option_is_refused() {
     refuses(
@@ -90,6 +135,33 @@ fn a_key_with_quotes_is_refused() {
 fn a_key_that_is_too_long_is_refused() {
     let long = format!("{KEY}{}", "x".repeat(10_000));
     refuses(&["alice", "addauthkey", &long, FILE], "one plain line");
+}
+
+#[test]
+fn a_key_like_an_option_is_refused() {
+    let option = format!("-n {KEY}");
+    refuses(&["alice", "addauthkey", &option, FILE], "one plain line");
+}
+
+#[test]
+fn a_key_whose_comment_means_more_to_a_shell_is_refused() {
+    for comment in ["$(id)", "a;id", "a|id", "a>b", "#", "*"] {
+        let key = format!("ssh-rsa AAAA {comment}");
+        refuses(&["alice", "addauthkey", &key, FILE], "one plain line");
+        refuses(&["alice", "delauthkey", &key, FILE], "one plain line");
+    }
+}
+
+#[test]
+fn a_key_file_like_an_option_is_refused() {
+    let file = "--help";
+    refuses(&["alice", "addauthkey", KEY, file], "name of a key file");
+}
+
+#[test]
+fn a_key_file_with_a_name_that_is_too_long_is_refused() {
+    let file = format!("%h/{}", "x".repeat(1024));
+    refuses(&["alice", "addauthkey", KEY, &file], "name of a key file");
 }
 
 #[test]

@@ -25,13 +25,17 @@ pub(crate) fn by_number(number: u32) -> Option<Account> {
 /// machine, and then the name service, with a third of the time and memory of a ping, is
 /// left out.
 pub(crate) fn number_of(name: &str) -> Option<u32> {
-    let local = File::open("/etc/passwd").and_then(|file| {
-        let mut text = String::new();
-        file.take(MAX_PASSWD_BYTES).read_to_string(&mut text)?;
-        Ok(text)
-    });
-    let number = local.ok().and_then(|text| caller::number_in(&text, name));
+    let number = local_accounts().and_then(|text| caller::number_in(&text, name));
     number.or_else(|| by_name(name).map(|account| account.user))
+}
+
+/// The accounts of this machine; none when they can't be read whole.
+fn local_accounts() -> Option<String> {
+    let mut text = String::new();
+    let file = File::open("/etc/passwd").ok()?;
+    let read = file.take(MAX_PASSWD_BYTES + 1).read_to_string(&mut text);
+    let n_bytes = u64::try_from(read.ok()?).ok()?;
+    (n_bytes <= MAX_PASSWD_BYTES).then_some(text)
 }
 
 fn account(user: User) -> Account {
@@ -43,5 +47,6 @@ fn account(user: User) -> Account {
     }
 }
 
-/// Far more than the accounts of one machine; what is beyond is asked of the name service.
+/// Far more than the accounts of one machine. Of a larger file nothing is believed, since its
+/// last line would be cut: the name service is asked.
 const MAX_PASSWD_BYTES: u64 = 1024 * 1024;

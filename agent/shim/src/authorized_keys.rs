@@ -105,9 +105,10 @@ mod tests {
 
     #[test]
     fn a_key_is_never_a_pattern() {
-        // '.' and '*' mean much to sed and nothing here.
-        let wild = KeyLine::parse(b"ssh-rsa AAAA .*").unwrap();
+        // '.' and '+' mean more to sed, and nothing here.
+        let wild = KeyLine::parse(b"ssh-rsa AA+A m..e").unwrap();
         assert_eq!(remove(b"ssh-rsa AAAA mine\n", &wild), Edit::Nothing);
+        assert_eq!(remove(b"ssh-rsa AA+A mine\n", &wild), Edit::Nothing);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub fn authorise(
 }
 
 /// Finds the number of an account in the text of passwd(5); none if it has no such line, or
-/// one that is not as it should be.
+/// one that does not have all seven fields.
 #[must_use]
 pub fn number_in(passwd: &str, name: &str) -> Option<u32> {
     passwd.lines().find_map(|line| {
@@ -33,9 +33,13 @@ pub fn number_in(passwd: &str, name: &str) -> Option<u32> {
         if fields.next() != Some(name) {
             return None;
         }
-        fields.nth(1)?.parse().ok()
+        let number = fields.nth(1)?.parse().ok()?;
+        (fields.count() == FIELDS_AFTER_NUMBER).then_some(number)
     })
 }
+
+/// The primary group, a description, the home and the shell.
+const FIELDS_AFTER_NUMBER: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -51,8 +55,11 @@ mod tests {
             "x2gobroker",
             "x2gobroker:x",
             "x2gobroker:x:",
-            "x2gobroker:x:-1:",
-            "+x2gobroker:x:1:",
+            "x2gobroker:x:-1:1::/:/bin/sh",
+            "+x2gobroker:x:1:1::/:/bin/sh",
+            // Cut off.
+            "x2gobroker:x:99",
+            "x2gobroker:x:990:991::/var/lib/x2gobroker",
         ] {
             assert_eq!(number_in(text, "x2gobroker"), None, "{text:?}");
         }
