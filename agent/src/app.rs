@@ -20,19 +20,20 @@ use pki::{
     BindError, ChannelLimits, Clock, IdentityError, IdentityWatch, ListenerLimits, MeshListener,
     Reloader, Role, mesh_server,
 };
-use proto::{HostNames, NodeId};
+use proto::{Generation, HostNames, NodeId};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Expiry};
 use crate::inventory::{Inventory, InventoryHandle, SessionDatabase};
+use crate::keys::{Keys, KeysSetup, LineRules, sshd_knows_utc_expiry};
 use crate::load::{self, LoadReader};
 use crate::operations::{ACT_LIMIT, Operations};
-use crate::service::AgentService;
+use crate::service::{AgentService, Sources};
 use crate::shim_client::ShimClient;
-use crate::{advertise, host};
+use crate::{advertise, host, keys};
 use parts::Parts;
 
 /// Why the agent can't run, or no longer.
@@ -189,8 +190,17 @@ impl App {
         let (serving, rest) = (parts.serving.clone(), parts.rest.clone());
 
         let database = SessionDatabase::new(config.session_database.clone(), node.clone());
-        let (inventory, handle, poller) =
-            Inventory::build(node.clone(), generation, database, state_directory, clock);
+        let (inventory, handle, poller) = Inventory::build(
+            node.clone(),
+            generation,
+            database,
+            state_directory,
+            clock.clone(),
+        );
+        let shim = ShimClient::new(&config.agent_program);
+        let keys_setup = keys_setup(&config, generation);
+        let (keys, keys_handle) = Keys::build(keys_setup, shim.clone(), clock);
+        parts.add("keys", keys.run(rest.clone()));
         parts.add_blocking("session database", move || poller.run());
         parts.add("inventory", inventory.run(rest.clone()));
         parts.add("identity", reloader.run(rest.clone()));
@@ -199,8 +209,12 @@ impl App {
 
         let limits = TransportLimits::default();
         let (transport, gossip_service) = MtlsTransport::new(identity.clone(), limits);
-        let operations = Operations::new(handle.clone(), ShimClient::new(&config.agent_program));
-        let service = AgentService::new(node.clone(), handle.clone(), operations, serving.clone());
+        let sources = Sources {
+            inventory: handle.clone(),
+            operations: Operations::new(handle.clone(), shim),
+            keys: keys_handle.clone(),
+        };
+        let service = AgentService::new(node.clone(), sources, serving.clone());
         parts.add_fallible("server", serve(listener, service, gossip_service, serving));
 
         let names = names_of(&config);
@@ -219,6 +233,7 @@ impl App {
             cluster_handle.clone(),
             names,
             handle.watch_state(),
+            keys_handle.watch_state(),
             rest.clone(),
         );
         parts.add_fallible("advert", async {
@@ -268,6 +283,24 @@ async fn serve(
         .serve_with_incoming_shutdown(listener.incoming(), stop.cancelled_owned())
         .await
         .map_err(AppError::Serve)
+}
+
+fn keys_setup(config: &Config, generation: Generation) -> KeysSetup {
+    let expiry = match config.keys_expiry {
+        Expiry::Auto => sshd_knows_utc_expiry(),
+        Expiry::On => true,
+        Expiry::Off => false,
+    };
+    KeysSetup {
+        mode: config.keys,
+        rules: LineRules {
+            from: config.keys_from,
+            expiry,
+        },
+        state_directory: config.state_directory.clone(),
+        mark: keys::mark(&config.node, generation),
+        program_owner: 0,
+    }
 }
 
 fn names_of(config: &Config) -> HostNames {

@@ -13,6 +13,7 @@ use gossip::Settings;
 use proto::NodeId;
 
 use crate::host;
+use crate::keys::KeysMode;
 use crate::load::{MAX_MHZ, MIN_MHZ};
 pub use raw::RawConfig;
 
@@ -37,10 +38,27 @@ pub struct Config {
     pub session_database: PathBuf,
     /// The setuid program that acts for users.
     pub agent_program: PathBuf,
+    /// Whether temporary keys are installed.
+    pub keys: KeysMode,
+    /// Whether their lines name the client's address.
+    pub keys_from: bool,
+    /// Whether their lines say when they end.
+    pub keys_expiry: Expiry,
     /// The speed of one core, if the administrator knows better.
     pub capacity_mhz: Option<u32>,
     /// The pace of the gossip.
     pub gossip: Settings,
+}
+
+/// Whether the lines of temporary keys say when they end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// If this server's sshd understands it.
+    Auto,
+    /// Yes.
+    On,
+    /// No.
+    Off,
 }
 
 /// Why there is no configuration.
@@ -183,6 +201,25 @@ impl RawConfig {
             "local" => Some(Settings::local()),
             other => problems.add("gossip", format!("{other:?} is neither lan nor local")),
         };
+        let keys = match self.keys.as_str() {
+            "files" => KeysMode::Files,
+            "off" => KeysMode::Off,
+            other => {
+                let what = format!("{other:?} is neither files nor off");
+                problems.add::<()>("keys", what);
+                KeysMode::Off
+            }
+        };
+        let keys_expiry = match self.keys_expiry.as_str() {
+            "auto" => Expiry::Auto,
+            "on" => Expiry::On,
+            "off" => Expiry::Off,
+            other => {
+                let what = format!("{other:?} is none of auto, on and off");
+                problems.add::<()>("keys_expiry", what);
+                Expiry::Off
+            }
+        };
         let (Some(node), Some(listen), Some(advertise), Some(session_database), Some(gossip), true) = (
             node,
             listen,
@@ -203,6 +240,9 @@ impl RawConfig {
             state_directory: self.state_directory,
             session_database,
             agent_program: self.agent_program,
+            keys,
+            keys_from: self.keys_from,
+            keys_expiry,
             capacity_mhz: self.capacity_mhz,
             gossip,
         })

@@ -6,9 +6,10 @@
 //! as a pure function. [`service`] answers brokers and operators over gRPC, after
 //! [`authorise`] has checked their certificates. [`advertise`] gossips readiness and load.
 //! [`operations`] suspends and terminates sessions: [`shim_client`] runs the setuid program,
-//! the inventory shows that it has happened. [`app`] puts the parts together.
+//! the inventory shows that it has happened. [`keys`] has keys open accounts for a short
+//! while, and sees to it that they go again. [`app`] puts the parts together.
 //!
-//! Deliberately absent: installing keys; PostgreSQL session databases; any decision about other servers; any write to x2goserver's files.
+//! Deliberately absent: PostgreSQL session databases; any decision about other servers; any write to x2goserver's files.
 //!
 //! [`SessionDatabase`]: inventory::SessionDatabase
 
@@ -20,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod host;
 pub mod inventory;
+pub mod keys;
 pub mod load;
 pub mod operations;
 pub mod service;

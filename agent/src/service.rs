@@ -3,6 +3,7 @@
 //! Each handler does the same four things: check the caller's role, make types of the
 //! request's fields, ask the inventory, turn the answer into a message.
 
+mod keys;
 mod operate;
 mod status;
 mod watch;
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::admission::{self, Refusal, Verdict};
 use crate::authorise::{Rpc, authorise};
 use crate::inventory::InventoryHandle;
+use crate::keys::KeysHandle;
 use crate::operations::Operations;
 use status::ServiceError;
 use watch::{Watcher, sessions_to_wire, users_to_wire};
@@ -29,25 +31,37 @@ pub struct AgentService {
     node: NodeId,
     inventory: InventoryHandle,
     operations: Operations,
+    keys: KeysHandle,
     watches: Arc<Semaphore>,
     streams: TaskTracker,
     stop: CancellationToken,
 }
 
+/// What the answers come from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Sessions and reservations.
+    pub inventory: InventoryHandle,
+    /// What is done to sessions.
+    pub operations: Operations,
+    /// Temporary keys.
+    pub keys: KeysHandle,
+}
+
 impl AgentService {
-    /// Serves `inventory`, the one of `node`, and acts by `operations`. `stop` ends all
-    /// streams.
+    /// Serves the `sources` of `node`. `stop` ends all streams.
     #[must_use]
-    pub fn new(
-        node: NodeId,
-        inventory: InventoryHandle,
-        operations: Operations,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(node: NodeId, sources: Sources, stop: CancellationToken) -> Self {
+        let Sources {
+            inventory,
+            operations,
+            keys,
+        } = sources;
         Self {
             node,
             inventory,
             operations,
+            keys,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
             streams: TaskTracker::new(),
             stop,
@@ -90,8 +104,12 @@ impl AgentService {
             verdict = verdict_word(&answer.verdict),
             "admission decided"
         );
-        let key = match key {
-            Some(_) => KeyOutcome::Refused,
+        let gets_in = match &answer.verdict {
+            Verdict::Resume(_) | Verdict::Confirmed | Verdict::Reserve => true,
+            Verdict::Refused(_) => false,
+        };
+        let key = match key.filter(|_| gets_in) {
+            Some(key) => self.install(user, key).await,
             None => KeyOutcome::NotAsked,
         };
         Ok(v1::AdmitResponse {
@@ -155,14 +173,15 @@ impl AgentService {
     ) -> Result<v1::StatusResponse, ServiceError> {
         authorise(request.extensions(), Rpc::Status)?;
         let snapshot = self.inventory.subscribe().await?.snapshot;
+        let keys = self.keys.state();
         Ok(v1::StatusResponse {
             node: self.node.to_string(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             state: Some(self.inventory.state().into()),
             sessions: sessions_to_wire(snapshot.sessions),
             reserved_users: users_to_wire(&snapshot.reserved),
-            installs_keys: false,
-            temporary_keys: 0,
+            installs_keys: keys.installs,
+            temporary_keys: keys.n_keys,
         })
     }
 }
@@ -224,16 +243,14 @@ impl v1::agent_server::Agent for AgentService {
         &self,
         request: Request<v1::AddKeyRequest>,
     ) -> Result<Response<v1::AddKeyResponse>, Status> {
-        authorise(request.extensions(), Rpc::AddKey).map_err(ServiceError::from)?;
-        Err(Status::unimplemented("this agent installs no keys yet"))
+        Ok(Response::new(self.try_add_key(request).await?))
     }
 
     async fn remove_key(
         &self,
         request: Request<v1::RemoveKeyRequest>,
     ) -> Result<Response<v1::RemoveKeyResponse>, Status> {
-        authorise(request.extensions(), Rpc::RemoveKey).map_err(ServiceError::from)?;
-        Err(Status::unimplemented("this agent installs no keys yet"))
+        Ok(Response::new(self.try_remove_key(request).await?))
     }
 
     async fn list_sessions(

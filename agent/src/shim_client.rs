@@ -1,9 +1,10 @@
 //! How does the agent have something done as a user?
 //!
-//! It runs the setuid program `x2gobroker-agent USER TASK SESSION`, which does this one
+//! It runs the setuid program `x2gobroker-agent USER TASK [ARGS]`, which does this one
 //! thing and ends. No shell is there to read the operands, the environment holds nothing
-//! but `PATH`, and what the program prints is capped. That it ended well proves nothing:
-//! whoever asked watches the session database.
+//! but `PATH`, and what the program prints is capped. That it ended well proves nothing of
+//! a session: whoever asked watches the session database. Of a key it does: it is on the
+//! disk, or gone from there.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,7 +14,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use proto::{SessionId, Username};
+use proto::{KeyFile, SessionId, Username};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, oneshot};
@@ -23,10 +24,17 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Debug)]
 pub struct ShimClient {
     program: Arc<Path>,
-    running: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    sessions: Lane,
+    keys: Lane,
     under_way: Arc<Mutex<HashSet<Job>>>,
     runs: TaskTracker,
+}
+
+/// Places for runs of one kind, so that the other kind never waits for them.
+#[derive(Clone, Debug)]
+struct Lane {
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 /// What is done to a session.
@@ -38,12 +46,36 @@ pub enum Act {
     Terminate,
 }
 
+/// What is done to a key file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyAct {
+    /// `addauthkey`.
+    Add,
+    /// `delauthkey`.
+    Remove,
+}
+
+/// One line of one key file of one user.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyEdit {
+    /// Whose file.
+    pub user: Username,
+    /// The whole line.
+    pub line: Arc<str>,
+    /// Which file.
+    pub file: KeyFile,
+}
+
 /// One run of the program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Job {
-    act: Act,
-    user: Username,
-    session: SessionId,
+enum Job {
+    Session {
+        act: Act,
+        user: Username,
+        session: SessionId,
+    },
+    Key(KeyAct, KeyEdit),
+    AvailableTasks,
 }
 
 /// Why it was not done.
@@ -53,7 +85,7 @@ pub enum ShimError {
     #[error("this is being done already")]
     UnderWay,
     /// Too many wait already.
-    #[error("too many sessions are being suspended or terminated here; try again")]
+    #[error("too much is being done here at once; try again")]
     Busy,
     /// The program can't be started.
     #[error("{} can't be started", program.display())]
@@ -90,8 +122,8 @@ impl ShimClient {
     pub fn new(program: &Path) -> Self {
         Self {
             program: program.into(),
-            running: Arc::new(Semaphore::new(MAX_RUNNING)),
-            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            sessions: Lane::new(MAX_RUNNING, MAX_WAITING),
+            keys: Lane::new(MAX_KEYS_RUNNING, MAX_KEYS_WAITING),
             under_way: Arc::default(),
             runs: TaskTracker::new(),
         }
@@ -108,15 +140,43 @@ impl ShimClient {
         user: &Username,
         session: &SessionId,
     ) -> Result<(), ShimError> {
-        let job = Job {
+        let job = Job::Session {
             act,
             user: user.clone(),
             session: session.clone(),
         };
+        self.begin(&self.sessions, job).await.map(drop)
+    }
+
+    /// Has a line added to or removed from a user's key file. Once begun it is brought to
+    /// its end, also when nobody waits for it any more.
+    ///
+    /// # Errors
+    /// When it can't be begun, or the program refuses, fails or does not end.
+    pub async fn edit_keys(&self, act: KeyAct, edit: KeyEdit) -> Result<(), ShimError> {
+        self.begin(&self.keys, Job::Key(act, edit)).await.map(drop)
+    }
+
+    /// Asks the program which tasks it has: a name in each line, after a line `OK`.
+    ///
+    /// # Errors
+    /// When it can't be begun, or the program fails or does not end.
+    pub async fn available_tasks(&self) -> Result<String, ShimError> {
+        let answer = self.begin(&self.keys, Job::AvailableTasks).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Which program that is.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    async fn begin(&self, lane: &Lane, job: Job) -> Result<Vec<u8>, ShimError> {
         let claim = Claim::of(&self.under_way, job).ok_or(ShimError::UnderWay)?;
-        let queued = Arc::clone(&self.waiting).try_acquire_owned();
+        let queued = Arc::clone(&lane.waiting).try_acquire_owned();
         let queued = queued.map_err(|_full| ShimError::Busy)?;
-        let turn = Arc::clone(&self.running).acquire_owned();
+        let turn = Arc::clone(&lane.running).acquire_owned();
         let turn = tokio::time::timeout(QUEUE_LIMIT, turn).await;
         let turn = turn.map_err(|_elapsed| ShimError::Busy)?;
         let turn = turn.map_err(|_closed| ShimError::Stopping)?;
@@ -129,6 +189,24 @@ impl ShimClient {
             drop((claim, turn));
         });
         ended.await.unwrap_or(Err(ShimError::Stopping))
+    }
+}
+
+impl Lane {
+    fn new(running: usize, waiting: usize) -> Self {
+        Self {
+            running: Arc::new(Semaphore::new(running)),
+            waiting: Arc::new(Semaphore::new(waiting)),
+        }
+    }
+}
+
+impl ShimError {
+    /// Whether the program has said no before it did anything: not for this user, or not
+    /// with these operands. Trying again won't help.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Failed { status, .. } if status.code() == Some(REFUSED))
     }
 }
 
@@ -157,6 +235,29 @@ impl Drop for Claim {
     }
 }
 
+impl Job {
+    fn operands(&self) -> Vec<&str> {
+        match self {
+            Self::Session { act, user, session } => {
+                let task = match act {
+                    Act::Suspend => "suspendsession",
+                    Act::Terminate => "terminatesession",
+                };
+                vec![user.as_str(), task, session.as_str()]
+            }
+            Self::Key(act, edit) => {
+                let task = match act {
+                    KeyAct::Add => "addauthkey",
+                    KeyAct::Remove => "delauthkey",
+                };
+                vec![edit.user.as_str(), task, &edit.line, edit.file.as_str()]
+            }
+            // Any user may be named.
+            Self::AvailableTasks => vec!["x2gobroker", "availabletasks"],
+        }
+    }
+}
+
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -168,7 +269,7 @@ impl fmt::Display for Act {
 
 /// Runs the program. Says so when it has ended, or takes too long; returns when it has
 /// ended.
-async fn run_to_end(program: &Path, job: &Job, done: oneshot::Sender<Result<(), ShimError>>) {
+async fn run_to_end(program: &Path, job: &Job, done: oneshot::Sender<Result<Vec<u8>, ShimError>>) {
     let mut child = match start(program, job) {
         Ok(child) => child,
         Err(source) => {
@@ -205,7 +306,9 @@ async fn run_to_end(program: &Path, job: &Job, done: oneshot::Sender<Result<(), 
             program: program.to_owned(),
             source,
         }),
-        Ok((Ok(status), _)) if status.success() => Ok(()),
+        Ok((Ok(status), printed)) if status.success() => {
+            Ok(printed.map(|(out, _)| out).unwrap_or_default())
+        }
         Ok((Ok(status), printed)) => Err(ShimError::Failed {
             program: program.to_owned(),
             status,
@@ -220,9 +323,8 @@ async fn run_to_end(program: &Path, job: &Job, done: oneshot::Sender<Result<(), 
     reason = "this module is the one of the agent that starts a program"
 )]
 fn start(program: &Path, job: &Job) -> io::Result<Child> {
-    let Job { act, user, session } = job;
     Command::new(program)
-        .args([user.as_str(), &act.to_string(), session.as_str()])
+        .args(job.operands())
         .env_clear()
         .env("PATH", PATH)
         .current_dir("/")
@@ -255,13 +357,21 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const MAX_RUNNING: usize = 4;
 /// A wave of take-overs after a network outage; who comes later is told so at once.
 const MAX_WAITING: usize = 64;
+/// Edits of key files: short, and only a home that does not answer keeps one busy for long.
+/// So many such homes, and others still have their turn.
+const MAX_KEYS_RUNNING: usize = 32;
+/// More than there can be temporary keys.
+const MAX_KEYS_WAITING: usize = 1024;
+/// What the program ends with that refuses a request or a user.
+const REFUSED: i32 = 255;
 /// Longer than this nobody waits for a turn.
 const QUEUE_LIMIT: Duration = Duration::from_secs(5);
 /// x2gosuspend-session ends within a second or two; it starts a hundred processes, so on a
 /// server that is overrun it takes ten.
 const RUN_LIMIT: Duration = Duration::from_secs(16);
-/// The setuid program ends itself, and what it runs, after 60 s.
-const LINGERS: Duration = Duration::from_secs(75);
+/// The setuid program ends itself, and what it runs, after 60 s: then it is over, whatever
+/// it was.
+pub const LINGERS: Duration = Duration::from_secs(75);
 /// For what is still in the pipes.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// The program prints a line.

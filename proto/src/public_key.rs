@@ -79,6 +79,26 @@ impl PublicKey {
         Ok(Self { line: line.into() })
     }
 
+    /// The type and the data, without options: what makes it this key and no other.
+    #[must_use]
+    pub fn without_options(&self) -> &str {
+        self.parts().1
+    }
+
+    /// The options, as they were written.
+    pub fn options(&self) -> impl Iterator<Item = &str> {
+        let options = self.parts().0;
+        options.split(',').filter(|option| !option.is_empty())
+    }
+
+    /// Options if any, and the key.
+    fn parts(&self) -> (&str, &str) {
+        match self.line.split_once(' ') {
+            Some((options, key)) if key.contains(' ') => (options, key),
+            _ => ("", &self.line),
+        }
+    }
+
     /// The line, without a line break and without a comment.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -25,13 +25,25 @@ pub struct RawConfig {
     pub seeds: Vec<String>,
     /// Further names by which session profiles call this server.
     pub names: Vec<String>,
-    /// Where to keep what must survive a restart: the generation and the drain.
+    /// Where to keep what must survive a restart: the generation, the drain
+    /// and the temporary keys.
     pub state_directory: PathBuf,
     /// The SQLite session database. Default: `x2go_sessions` in the home of `x2gouser`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_database: Option<PathBuf>,
-    /// The setuid program that suspends and terminates sessions as their users.
+    /// The setuid program that suspends and terminates sessions, and adds and removes keys,
+    /// as their users.
     pub agent_program: PathBuf,
+    /// Temporary keys, for brokers that log their users in: `files` puts them into the
+    /// users' own files for as long as they last, `off` refuses them.
+    pub keys: String,
+    /// Whether a temporary key is good only from the address at which the broker saw the
+    /// client (`from=`). Not where a proxy, an SSH proxy or NAT stands before either.
+    pub keys_from: bool,
+    /// Whether the line of a temporary key says when it ends (`expiry-time=` in UTC): `on`,
+    /// `off`, or `auto`: if the sshd of this server is OpenSSH 9.1 or later. An older one
+    /// would refuse the whole line. The agent removes the line in any case.
+    pub keys_expiry: String,
     /// The speed of one core in MHz, if what the processor says is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_mhz: Option<u32>,
@@ -51,6 +63,9 @@ impl Default for RawConfig {
             state_directory: PathBuf::from("/var/lib/x2gobroker-agent"),
             session_database: None,
             agent_program: PathBuf::from("/usr/lib/x2go/x2gobroker-agent"),
+            keys: "files".to_owned(),
+            keys_from: false,
+            keys_expiry: "auto".to_owned(),
             capacity_mhz: None,
             gossip: "lan".to_owned(),
         }

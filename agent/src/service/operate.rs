@@ -123,7 +123,7 @@ impl AgentService {
         })
     }
 
-    fn meant(&self, node: &NodeId) -> Result<(), ServiceError> {
+    pub(super) fn meant(&self, node: &NodeId) -> Result<(), ServiceError> {
         if *node == self.node {
             return Ok(());
         }

@@ -1,10 +1,11 @@
 //! Which gRPC status does each failure become? The one place that says so.
 
-use proto::{NodeId, NodeIdError, SessionIdError, UsernameError};
+use proto::{NodeId, NodeIdError, PublicKeyError, SessionIdError, UsernameError};
 use tonic::{Code, Status};
 
 use crate::authorise::Denied;
 use crate::inventory::{InventoryGone, OrderClientError, OrderError, SetDrainError};
+use crate::keys::KeysGone;
 use crate::operations::OperationError;
 use crate::shim_client::ShimError;
 
@@ -19,6 +20,8 @@ pub(super) enum ServiceError {
     Node(#[from] NodeIdError),
     #[error("the session can't be right: {0}")]
     Session(#[from] SessionIdError),
+    #[error("the key can't be right: {0}")]
+    Key(#[from] PublicKeyError),
     #[error("this is {here}, and not the node that was meant")]
     WrongNode { here: NodeId },
     #[error("the client is to do nothing that is known here")]
@@ -31,6 +34,8 @@ pub(super) enum ServiceError {
     TooManyWatches,
     #[error(transparent)]
     Stopping(#[from] InventoryGone),
+    #[error(transparent)]
+    KeysGone(#[from] KeysGone),
     #[error("the drain can't be kept over a restart, see the agent's log")]
     DrainNotKept,
 }
@@ -59,12 +64,13 @@ impl From<ServiceError> for Status {
             ServiceError::User(_)
             | ServiceError::Node(_)
             | ServiceError::Session(_)
+            | ServiceError::Key(_)
             | ServiceError::NoOrder => Code::InvalidArgument,
             ServiceError::WrongNode { .. } => Code::FailedPrecondition,
             ServiceError::Operation(error) => of_operation(error),
             ServiceError::Order(error) => of_order(error),
             ServiceError::TooManyWatches => Code::ResourceExhausted,
-            ServiceError::Stopping(_) => Code::Unavailable,
+            ServiceError::Stopping(_) | ServiceError::KeysGone(_) => Code::Unavailable,
             ServiceError::DrainNotKept => Code::Internal,
         };
         Self::new(code, error.to_string())

@@ -124,7 +124,7 @@ async fn the_same_is_not_done_twice_at_once_and_those_who_are_too_many_are_told_
     }
     let again = suspend(&client, "user0").await;
     assert!(matches!(again, Err(ShimError::UnderWay)), "{again:?}");
-    while client.waiting.available_permits() > 0 {
+    while client.sessions.waiting.available_permits() > 0 {
         tokio::task::yield_now().await;
     }
     let too_many = suspend(&client, "late").await;

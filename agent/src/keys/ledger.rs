@@ -1,0 +1,386 @@
+//! Which temporary keys are there, and what is to be done about each? Pure: each step is
+//! told the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use proto::{KeyGrant, MAX_KEY_LIFE, PublicKey, Username};
+
+use super::line::{self, LineRules, Parts};
+use crate::shim_client::{KeyAct, KeyEdit, LINGERS};
+
+/// Which of the keys.
+pub(super) type KeyId = u64;
+
+/// All temporary keys of this server.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    rules: LineRules,
+    mark: String,
+    next: KeyId,
+    entries: BTreeMap<KeyId, Entry>,
+    /// Whether the journal on the disk says something else.
+    is_dirty: bool,
+}
+
+/// A point in time, on both clocks: the one that never jumps, and the one that survives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) instant: Instant,
+    pub(super) since_epoch: Duration,
+}
+
+/// A key as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// Until when it may be there, since 1970-01-01 UTC.
+    pub(super) until: Duration,
+    /// What was, or may have been, added.
+    pub(super) edit: KeyEdit,
+}
+
+/// There are too many keys, here or of this user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many temporary keys")]
+pub(super) struct TooMany;
+
+/// What came of adding a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Added {
+    /// It is there.
+    Yes,
+    /// It is not there, and never will be.
+    Refused,
+    /// It may be there.
+    Unsure,
+    /// It may be there, or get there until the program has ended.
+    Late,
+}
+
+/// What came of removing a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// It is gone.
+    Gone,
+    /// It will be tried again.
+    Again {
+        /// How often it has failed.
+        tries: u32,
+    },
+    /// It was tried often enough. The key may be there for ever.
+    GivenUp(KeyEdit),
+}
+
+#[derive(Debug)]
+struct Entry {
+    edit: KeyEdit,
+    /// Which key, by type and data; none after a restart.
+    key: Option<PublicKey>,
+    from: Option<IpAddr>,
+    /// When sshd stops taking it, if the line says so.
+    expires: Option<Duration>,
+    /// Until when it was promised to somebody who was told that it is there.
+    promised: Option<Instant>,
+    /// The same for the journal, and for all who have asked.
+    noted_until: Duration,
+    stage: Stage,
+    /// When it is to be removed once more, since a late run may add it after its removal.
+    once_more: Option<Instant>,
+    tries: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The journal on the disk does not have it yet.
+    Unnoted,
+    ToAdd,
+    Adding,
+    Present,
+    ToRemove(Instant),
+    Removing,
+}
+
+impl Ledger {
+    /// Knows of what a journal has from before. `mark` is the beginning of new marks.
+    pub(super) fn new(rules: LineRules, mark: String, noted: Vec<Noted>, now: Now) -> Self {
+        let mut ledger = Self {
+            rules,
+            mark,
+            next: 0,
+            entries: BTreeMap::new(),
+            // Written once in any case: only that shows that it can be.
+            is_dirty: true,
+        };
+        for Noted { until, edit } in noted {
+            // A clock that was set back meanwhile lengthens no life.
+            let left = until.saturating_sub(now.since_epoch).min(MAX_KEY_LIFE);
+            ledger.insert(Entry {
+                edit,
+                key: None,
+                from: None,
+                expires: None,
+                promised: Some(now.instant + left),
+                noted_until: until,
+                stage: Stage::Present,
+                // What the agent before had begun may end only now.
+                once_more: Some(now.instant + LINGERS),
+                tries: 0,
+            });
+        }
+        ledger
+    }
+
+    /// Takes a request: a new key, or one that is there already and is to stay.
+    pub(super) fn request(
+        &mut self,
+        user: &Username,
+        grant: &KeyGrant,
+        now: Now,
+    ) -> Result<KeyId, TooMany> {
+        let until = now.since_epoch + grant.life;
+        let from = grant.client.filter(|_| self.rules.from);
+        let same = self.entries.iter_mut().find(|(_, entry)| {
+            let key = entry.key.as_ref().map(PublicKey::without_options);
+            let can_stay = match entry.stage {
+                Stage::Unnoted | Stage::ToAdd | Stage::Adding | Stage::Present => true,
+                Stage::ToRemove(_) | Stage::Removing => false,
+            };
+            can_stay
+                && entry.edit.user == *user
+                && entry.edit.file == grant.file
+                && key == Some(grant.key.without_options())
+                && entry.from == from
+                && entry.expires.is_none_or(|expires| expires > until)
+        });
+        if let Some((id, entry)) = same {
+            if entry.noted_until < until {
+                entry.noted_until = until;
+                self.is_dirty = true;
+            }
+            // Once more, so that the answer is true also if the user has edited the file.
+            if entry.stage == Stage::Present {
+                entry.stage = Stage::ToAdd;
+            }
+            return Ok(*id);
+        }
+        let theirs = self
+            .entries
+            .values()
+            .filter(|entry| entry.edit.user == *user);
+        if self.entries.len() >= MAX_KEYS || theirs.count() >= MAX_KEYS_OF_USER {
+            return Err(TooMany);
+        }
+        let expires = self.rules.expiry.then(|| until + EXPIRY_SLACK);
+        let mark = format!("{}:{}", self.mark, self.next);
+        let line = line::build(Parts {
+            key: &grant.key,
+            from,
+            expires,
+            mark: &mark,
+        });
+        let edit = KeyEdit {
+            user: user.clone(),
+            line: line.into(),
+            file: grant.file.clone(),
+        };
+        self.is_dirty = true;
+        Ok(self.insert(Entry {
+            edit,
+            key: Some(grant.key.clone()),
+            from,
+            expires,
+            promised: None,
+            noted_until: until,
+            stage: Stage::Unnoted,
+            once_more: None,
+            tries: 0,
+        }))
+    }
+
+    fn insert(&mut self, entry: Entry) -> KeyId {
+        let id = self.next;
+        self.next += 1;
+        self.entries.insert(id, entry);
+        id
+    }
+
+    /// What the journal is to hold, if it holds something else.
+    pub(super) fn to_note(&mut self) -> Option<(Vec<KeyId>, Vec<Noted>)> {
+        if !std::mem::take(&mut self.is_dirty) {
+            return None;
+        }
+        let unnoted = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.stage == Stage::Unnoted);
+        let unnoted = unnoted.map(|(id, _)| *id).collect();
+        let noted = self.entries.values().map(|entry| Noted {
+            until: entry.noted_until,
+            edit: entry.edit.clone(),
+        });
+        Some((unnoted, noted.collect()))
+    }
+
+    /// The journal could not be written: it must be, later.
+    pub(super) fn note_later(&mut self) {
+        self.is_dirty = true;
+    }
+
+    /// A key is in the journal. Nobody may wait for it any more.
+    pub(super) fn is_noted(&mut self, id: KeyId, somebody_waits: bool) {
+        match self.entries.get_mut(&id) {
+            Some(entry) if somebody_waits => entry.stage = Stage::ToAdd,
+            _ => self.forget(id),
+        }
+    }
+
+    /// Forgets a key that was never added.
+    pub(super) fn forget(&mut self, id: KeyId) {
+        self.is_dirty |= self.entries.remove(&id).is_some();
+    }
+
+    /// What the setuid program is to do now: for each user one thing at a time.
+    pub(super) fn runs(&mut self, now: Now) -> Vec<(KeyId, KeyAct, KeyEdit)> {
+        let mut busy = self.busy_users();
+        let mut runs = Vec::new();
+        // Somebody waits for what is added.
+        for wanted in [KeyAct::Add, KeyAct::Remove] {
+            for (id, entry) in &mut self.entries {
+                let act = match entry.stage {
+                    Stage::ToAdd => KeyAct::Add,
+                    Stage::ToRemove(at) if at <= now.instant => KeyAct::Remove,
+                    Stage::Present if entry.promised.is_none_or(|until| until <= now.instant) => {
+                        KeyAct::Remove
+                    }
+                    _ => continue,
+                };
+                if act != wanted || !busy.insert(entry.edit.user.clone()) {
+                    continue;
+                }
+                entry.stage = match act {
+                    KeyAct::Add => Stage::Adding,
+                    KeyAct::Remove => Stage::Removing,
+                };
+                runs.push((*id, act, entry.edit.clone()));
+            }
+        }
+        runs
+    }
+
+    /// When there may be something to do next that nothing else leads to.
+    pub(super) fn next_run(&self) -> Option<Instant> {
+        let busy = self.busy_users();
+        let idle = self
+            .entries
+            .values()
+            .filter(|entry| !busy.contains(&entry.edit.user));
+        let times = idle.filter_map(|entry| match entry.stage {
+            Stage::ToRemove(at) => Some(at),
+            Stage::Present => entry.promised,
+            Stage::Unnoted | Stage::ToAdd | Stage::Adding | Stage::Removing => None,
+        });
+        times.min()
+    }
+
+    fn busy_users(&self) -> BTreeSet<Username> {
+        let runs = |entry: &&Entry| matches!(entry.stage, Stage::Adding | Stage::Removing);
+        let busy = self.entries.values().filter(runs);
+        busy.map(|entry| entry.edit.user.clone()).collect()
+    }
+
+    /// A key was to be added. `promised` is until when somebody now relies on it.
+    pub(super) fn added(&mut self, id: KeyId, how: Added, promised: Option<Instant>, now: Now) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if entry.stage != Stage::Adding {
+            return;
+        }
+        entry.promised = entry.promised.max(promised);
+        if how == Added::Late {
+            entry.once_more = Some(now.instant + LINGERS);
+        }
+        if entry.promised.is_some() {
+            entry.stage = Stage::Present;
+        } else if how == Added::Refused {
+            self.forget(id);
+        } else {
+            entry.stage = Stage::ToRemove(now.instant);
+        }
+    }
+
+    /// A key was to be removed.
+    pub(super) fn removed(&mut self, id: KeyId, is_gone: bool, now: Now) -> Removal {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Removal::Gone;
+        };
+        if !is_gone {
+            entry.tries += 1;
+            if entry.tries >= MAX_TRIES {
+                let edit = entry.edit.clone();
+                self.forget(id);
+                return Removal::GivenUp(edit);
+            }
+            entry.stage = Stage::ToRemove(now.instant + pause(entry.tries));
+            return Removal::Again { tries: entry.tries };
+        }
+        match entry.once_more.take() {
+            Some(at) if at > now.instant => {
+                entry.tries = 0;
+                entry.stage = Stage::ToRemove(at);
+            }
+            _ => self.forget(id),
+        }
+        Removal::Gone
+    }
+
+    /// Takes a key of `user` back; returns those that are concerned.
+    pub(super) fn revoke(&mut self, user: &Username, key: &PublicKey, now: Now) -> Vec<KeyId> {
+        let mut concerned = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let same = entry.key.as_ref().map(PublicKey::without_options);
+            if entry.edit.user != *user || same != Some(key.without_options()) {
+                continue;
+            }
+            entry.promised = None;
+            match entry.stage {
+                // When the run ends, nobody relies on it.
+                Stage::Adding | Stage::Unnoted => {}
+                Stage::ToAdd | Stage::Present => entry.stage = Stage::ToRemove(now.instant),
+                Stage::ToRemove(_) | Stage::Removing => continue,
+            }
+            concerned.push(*id);
+        }
+        concerned
+    }
+
+    pub(super) fn n_keys(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Which line that is, for the log: its mark says more than the key.
+    pub(super) fn mark_of(edit: &KeyEdit) -> &str {
+        edit.line.rsplit(' ').next().unwrap_or_default()
+    }
+}
+
+/// 1, 2, 4 seconds and so on.
+fn pause(tries: u32) -> Duration {
+    let seconds = 1u64
+        .checked_shl(tries.saturating_sub(1))
+        .unwrap_or(u64::MAX);
+    Duration::from_secs(seconds).min(LONGEST_PAUSE)
+}
+
+/// The journal stays below half a megabyte, and a wave of log-ins fits.
+const MAX_KEYS: usize = 512;
+/// A person logs in once or twice within twenty seconds.
+const MAX_KEYS_OF_USER: usize = 8;
+/// So that a second log-in soon after the first one needs no second line, and a clock that
+/// is a little off shuts nobody out.
+const EXPIRY_SLACK: Duration = Duration::from_secs(60);
+/// A home that is away for long comes back after some hours: then its keys go.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// About a day.
+const MAX_TRIES: u32 = 288;
