@@ -30,7 +30,8 @@ fn events_arrive_and_the_client_suspends_and_ends_its_session_when_an_operator_a
     // x2golistsessions writes R again where the session's agent still runs: S that stays is
     // the truth. (The client's proxy may hang on for long, so FINISHED is not waited for.)
     for _ in 0..5 {
-        let listed = mesh.lab.sessions(session.server, "alice").unwrap();
+        let listed = mesh.lab.x2golistsessions(session.server, "alice");
+        let listed = listed.unwrap();
         let states: Vec<&str> = listed.iter().map(|known| known.state.as_str()).collect();
         assert_eq!(states, ["S"], "{}", mesh.story());
     }

@@ -29,7 +29,8 @@ fn a_real_session_is_suspended_and_terminated_when_the_call_returns() {
         mesh.lab.exec(session.server, SERVICE, &argv).unwrap()
     };
     let states = || -> Vec<String> {
-        let listed = mesh.lab.sessions(session.server, "alice").unwrap();
+        let listed = mesh.lab.x2golistsessions(session.server, "alice");
+        let listed = listed.unwrap();
         listed.into_iter().map(|session| session.state).collect()
     };
 

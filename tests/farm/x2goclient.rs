@@ -42,7 +42,7 @@ fn a_session_is_started_through_one_replica_and_resumed_through_the_other() {
     mesh.lab
         .wait_for_state(SESSION_LIMIT, where_, &session.id, "S")
         .unwrap();
-    println!("x2golistsessions shows S after {:.1?}", begun.elapsed());
+    println!("the session database says S after {:.1?}", begun.elapsed());
     drop(desktop);
 
     for broker in mesh.lab.brokers() {

@@ -1,4 +1,4 @@
-//! How does a host become an X2Go server, and which sessions does it list?
+//! How does a host become an X2Go server, and which sessions does it have?
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use super::{HostName, Lab};
 use crate::wait::{Progress, wait_for};
 
-/// A session as x2golistsessions(8) shows it.
+/// A session in an X2Go server's session database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedSession {
-    /// The X2Go server that listed it.
+    /// The X2Go server that has it.
     pub server: HostName,
     /// The session ID.
     pub id: String,
@@ -21,11 +21,37 @@ pub struct ListedSession {
 }
 
 impl Lab {
-    /// Returns the sessions that x2golistsessions shows to `user` on one server.
+    /// Returns the sessions of `user` in the session database of one server. Looking
+    /// changes nothing, unlike [`Self::x2golistsessions`], so this is what waits look at.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn sessions(&self, server: HostName, user: &str) -> anyhow::Result<Vec<ListedSession>> {
+        // In the host: SQLite would follow a path below /proc/PID/root to this machine's.
+        let query = SESSIONS_OF_USER.replace("USER", &user.replace('\'', "''"));
+        let ask = [
+            "sqlite3",
+            "-readonly",
+            "-cmd",
+            BUSY_LIMIT,
+            SESSION_DATABASE,
+            &query,
+        ];
+        let rows = self.exec(server, "root", &ask)?;
+        Ok(rows.lines().filter_map(|row| stored(server, row)).collect())
+    }
+
+    /// Returns what x2golistsessions(8) shows to `user` on one server. It looks whether the
+    /// session's agent really runs, and writes the state anew where it finds another: a
+    /// session that it lists early may be written as suspended before it has begun.
     ///
     /// # Errors
     /// When it fails.
-    pub fn sessions(&self, server: HostName, user: &str) -> anyhow::Result<Vec<ListedSession>> {
+    pub fn x2golistsessions(
+        &self,
+        server: HostName,
+        user: &str,
+    ) -> anyhow::Result<Vec<ListedSession>> {
         let listing = self.exec(server, user, &["x2golistsessions"])?;
         Ok(listing
             .lines()
@@ -48,7 +74,7 @@ impl Lab {
             Ok(listed) => {
                 let there = |session: &ListedSession| session.id == id && session.state == state;
                 Progress::when(listed.iter().any(there), || {
-                    format!("{server} lists {listed:?}")
+                    format!("{server} has {listed:?}")
                 })
             }
             Err(error) => Progress::NotYet(format!("{error:#}")),
@@ -66,6 +92,17 @@ pub(crate) fn set_up(lab: &mut Lab, name: HostName) -> anyhow::Result<()> {
     lab.keep(name, sshd)
 }
 
+/// Reads one row of the session database.
+fn stored(server: HostName, row: &str) -> Option<ListedSession> {
+    let mut fields = row.split('|');
+    Some(ListedSession {
+        server,
+        id: fields.next()?.to_owned(),
+        state: fields.next()?.to_owned(),
+        started: fields.next()? == "1",
+    })
+}
+
 /// Reads one line of the listing.
 fn parse(server: HostName, line: &str) -> Option<ListedSession> {
     // x2golistsessions(8): agent pid, session ID, display, server, state, start, cookie, …
@@ -80,6 +117,14 @@ fn parse(server: HostName, line: &str) -> Option<ListedSession> {
     })
 }
 
+/// Where `x2godbadmin --createdb` puts it.
+const SESSION_DATABASE: &str = "/var/lib/x2go/x2go_sessions";
+const SESSIONS_OF_USER: &str = "\
+    SELECT session_id, status, \
+        coalesce(agent_pid, '') <> '' AND coalesce(cookie, '') <> '' \
+    FROM sessions WHERE uname = 'USER'";
+/// x2goserver's writers hold the database for milliseconds.
+const BUSY_LIMIT: &str = ".timeout 5000";
 /// sshd reads its keys and binds; slow only on a machine that is busy.
 const SSHD_LIMIT: Duration = Duration::from_secs(20);
 
