@@ -6,6 +6,7 @@
 //! mechanisms in `password`.
 
 pub mod authid;
+mod change;
 pub mod decision;
 pub mod failures;
 mod https_get;
@@ -28,9 +29,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
-use crate::config::AuthConfig;
+use crate::config::{AuthConfig, FailureLimits};
 use crate::logins::{Login, LoginRules};
 use authid::{AuthId, Facts};
+pub use change::{PasswordChange, WhyKept};
 use decision::Step;
 use failures::Failures;
 use password::Passwords;
@@ -216,6 +218,11 @@ impl Authenticator {
             Ok(who) => self.check(how, credentials, who, renewal).await,
             Err(why) => Err(why),
         };
+        Self::tell(credentials, client, &checked);
+        checked_or_denied(checked)
+    }
+
+    fn tell(credentials: &Credentials, client: IpAddr, checked: &Result<Granted, WhyDenied>) {
         match checked {
             Ok(_) => {}
             // What an operator, or fail2ban, looks for.
@@ -224,7 +231,6 @@ impl Authenticator {
             }
             Err(why) => debug!(user = credentials.user, %client, %why, "access denied"),
         }
-        checked_or_denied(checked)
     }
 
     async fn check(
@@ -269,20 +275,29 @@ impl Authenticator {
                 .check(&how.mechanism, None, password, client)
                 .await;
         };
+        let asked = passwords.check(&how.mechanism, Some(user), password, client);
+        self.guarded(&how.failures, user, client, asked).await
+    }
+
+    /// Asks about a password of `user` when there is a place for it and not too many were
+    /// wrong, and counts what comes of it.
+    async fn guarded<T>(
+        &self,
+        limits: &FailureLimits,
+        user: &BrokerUser,
+        client: IpAddr,
+        asked: impl Future<Output = Result<T, WhyDenied>>,
+    ) -> Result<T, WhyDenied> {
         let slot = self.0.slots.take(user, failures::prefix(client)).await;
         let _slot = slot.ok_or(WhyDenied::Unavailable)?;
-        let checked = self
-            .failures()
-            .check(&how.failures, user, client, self.now());
+        let checked = self.failures().check(limits, user, client, self.now());
         checked.map_err(|error| {
             info!(%user, %client, wait = error.wait, "too many wrong passwords");
             WhyDenied::TooSoon
         })?;
-        let checked = passwords
-            .check(&how.mechanism, Some(user), password, client)
-            .await;
+        let checked = asked.await;
         match checked {
-            Ok(()) => self.failures().let_in(user, client, self.now()),
+            Ok(_) => self.failures().let_in(user, client, self.now()),
             Err(WhyDenied::Password) => self.failures().failed(user, client, self.now()),
             Err(_) => {}
         }

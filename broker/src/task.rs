@@ -13,9 +13,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use proto::{ClientOrder, Secret, SessionId, Username};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use crate::auth::{Authenticated, Authenticator, Denied, Granted};
+use crate::auth::{Authenticated, Authenticator, Denied, Granted, PasswordChange};
 use crate::config::ClientEvents;
 use crate::profiles::SessionProfile;
 use crate::scripts::Scripts;
@@ -52,8 +52,10 @@ pub struct Reply<'a> {
 /// What there is to say to somebody who was let in.
 #[derive(Clone, Debug)]
 pub enum Answer<'a> {
-    /// Nothing but that the credentials are good.
+    /// Nothing but that the credentials are good, and that what was asked for is done.
     Granted,
+    /// The password that was to be changed is the old one.
+    PasswordKept,
     /// The client is to do this with its session.
     Order(ClientOrder, SessionId),
     /// The broker is there.
@@ -117,14 +119,7 @@ impl Broker {
         };
         let changed = scripted.before_auth(request).await?;
         let request = changed.as_ref().unwrap_or(request);
-        let granted = self.authenticator.authenticate(
-            &backend.auth,
-            &backend.accounts.logins,
-            &request.credentials,
-            client,
-            request.task.renewal(),
-        );
-        let granted = granted.await;
+        let (granted, is_kept) = self.let_in(backend, request, client).await;
         let profile = scripted.after_auth(request, granted.is_ok()).await;
         let Granted { who, authid } = granted?;
         let profile = profile?;
@@ -150,6 +145,7 @@ impl Broker {
                 },
             },
             Task::ClientEvent => told(&self.placing.feed.view(), backend, &who, request),
+            Task::SetPassword if is_kept => Answer::PasswordKept,
             Task::SetPassword | Task::Other => Answer::Granted,
         };
         Ok(Reply {
@@ -157,6 +153,41 @@ impl Broker {
             authid,
             answer,
         })
+    }
+
+    /// Checks the credentials, and changes the password if that is asked for. The second
+    /// part is whether it was to be changed and was not.
+    async fn let_in(
+        &self,
+        backend: &Backend,
+        request: &Request,
+        client: IpAddr,
+    ) -> (Result<Granted, Denied>, bool) {
+        let (how, logins) = (&backend.auth, &backend.accounts.logins);
+        let credentials = &request.credentials;
+        if request.task != Task::SetPassword {
+            let renewal = request.task.renewal();
+            let granted =
+                self.authenticator
+                    .authenticate(how, logins, credentials, client, renewal);
+            return (granted.await, false);
+        }
+        let changed = self.authenticator.set_password(
+            how,
+            logins,
+            credentials,
+            &request.new_password,
+            client,
+        );
+        match changed.await {
+            Ok((granted, PasswordChange::Changed)) => (Ok(granted), false),
+            Ok((granted, PasswordChange::Kept(why))) => {
+                let user = granted.who.user().map(tracing::field::display);
+                info!(user, %client, %why, "a password was not changed");
+                (Ok(granted), true)
+            }
+            Err(denied) => (Err(denied), false),
+        }
     }
 
     async fn list<'a>(&self, backend: &'a Backend, who: &Authenticated) -> Answer<'a> {

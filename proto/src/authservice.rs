@@ -10,7 +10,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::v1;
 
-/// A question to PAM: may this user log in with this password?
+/// A question to PAM: may this user log in with this password? Or a wish: may they have
+/// another?
 #[derive(Clone, PartialEq, Eq)]
 pub struct PamQuestion {
     /// The user.
@@ -19,6 +20,8 @@ pub struct PamQuestion {
     pub password: Zeroizing<Vec<u8>>,
     /// The address of the client; may be empty.
     pub client: String,
+    /// The password to have from now on, if it is to be changed; wiped when dropped.
+    pub new_password: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// What PAM says.
@@ -34,6 +37,10 @@ pub enum PamVerdict {
     Busy,
     /// PAM did not answer in time, or could not be asked.
     Unavailable,
+    /// The password was right, and is changed.
+    Changed,
+    /// The password is right and stays: PAM does not take the new one.
+    NewPasswordRefused,
 }
 
 /// Why bytes are no message.
@@ -82,9 +89,11 @@ impl PamQuestion {
             user: self.user.clone(),
             password: self.password.to_vec(),
             client: self.client.clone(),
+            new_password: self.new_password.as_ref().map(|new| new.to_vec()),
         };
         let framed = frame(&message);
         message.password.zeroize();
+        message.new_password.zeroize();
         framed
     }
 
@@ -98,6 +107,7 @@ impl PamQuestion {
             user: message.user,
             password: Zeroizing::new(message.password),
             client: message.client,
+            new_password: message.new_password.map(Zeroizing::new),
         })
     }
 }
@@ -122,6 +132,8 @@ impl PamVerdict {
             Self::PasswordExpired => v1::PamVerdict::PasswordExpired,
             Self::Busy => v1::PamVerdict::Busy,
             Self::Unavailable => v1::PamVerdict::Unavailable,
+            Self::Changed => v1::PamVerdict::Changed,
+            Self::NewPasswordRefused => v1::PamVerdict::NewPasswordRefused,
         };
         let message = v1::PamAnswer {
             verdict: verdict.into(),
@@ -145,6 +157,8 @@ impl PamVerdict {
             Ok(v1::PamVerdict::PasswordExpired) => Ok(Self::PasswordExpired),
             Ok(v1::PamVerdict::Busy) => Ok(Self::Busy),
             Ok(v1::PamVerdict::Unavailable) => Ok(Self::Unavailable),
+            Ok(v1::PamVerdict::Changed) => Ok(Self::Changed),
+            Ok(v1::PamVerdict::NewPasswordRefused) => Ok(Self::NewPasswordRefused),
             Ok(v1::PamVerdict::Unspecified) | Err(_) => Err(unknown),
         }
     }
@@ -179,6 +193,7 @@ mod tests {
             user: "alice".to_owned(),
             password: Zeroizing::new(password.to_vec()),
             client: "10.77.0.20".to_owned(),
+            new_password: None,
         }
     }
 
@@ -191,15 +206,29 @@ mod tests {
     #[test]
     fn every_byte_of_a_password_arrives() {
         let all: Vec<u8> = (0..=255).collect();
-        let sent = question(&all);
-        let frame = sent.to_frame().unwrap();
-        assert_eq!(PamQuestion::read(behind_its_head(&frame)), Ok(sent));
+        let mut sent = question(&all);
+        for new in [None, Some(Zeroizing::new(all)), Some(Zeroizing::default())] {
+            sent.new_password = new;
+            let frame = sent.to_frame().unwrap();
+            let read = PamQuestion::read(behind_its_head(&frame));
+            assert_eq!(read.as_ref(), Ok(&sent));
+        }
     }
 
     #[test]
     fn every_verdict_arrives() {
-        use PamVerdict::{Busy, Granted, PasswordExpired, Refused, Unavailable};
-        for verdict in [Granted, Refused, PasswordExpired, Busy, Unavailable] {
+        use PamVerdict::{
+            Busy, Changed, Granted, NewPasswordRefused, PasswordExpired, Refused, Unavailable,
+        };
+        for verdict in [
+            Granted,
+            Refused,
+            PasswordExpired,
+            Busy,
+            Unavailable,
+            Changed,
+            NewPasswordRefused,
+        ] {
             let frame = verdict.to_frame();
             assert_eq!(PamVerdict::read(behind_its_head(&frame)), Ok(verdict));
         }

@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::conversation::{self, Conversations};
 use crate::hardening;
+use crate::pam::PamOptions;
 use crate::service::{self, Limits};
 use crate::socket::SocketOptions;
 
@@ -49,6 +50,12 @@ struct Options {
     #[arg(long, value_name = "NAME", default_value = "x2gobroker", value_parser = service_name)]
     pam_service: String,
 
+    /// A character that users type between their password and a code, where PAM asks for
+    /// both: the code answers all prompts after the first. Without it each hidden prompt is
+    /// answered with the whole password.
+    #[arg(long, value_name = "CHARACTER")]
+    code_separator: Option<char>,
+
     /// How long PAM may take for one login, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 20,
           value_parser = clap::value_parser!(u64).range(1..=300))]
@@ -67,6 +74,15 @@ struct Options {
     /// Ask PAM one question, from standard input: how this program starts itself.
     #[arg(long, hide = true)]
     conversation: bool,
+}
+
+impl Options {
+    fn pam(&self) -> PamOptions {
+        PamOptions {
+            service: self.pam_service.clone(),
+            code_separator: self.code_separator,
+        }
+    }
 }
 
 /// Runs `x2gobroker-authservice`.
@@ -89,7 +105,7 @@ pub fn main() -> ExitCode {
 
 fn converse(options: &Options) -> Result<()> {
     hardening::apply().context("core dumps can't be switched off")?;
-    conversation::answer(&options.pam_service).context("a question can't be answered")
+    conversation::answer(&options.pam()).context("a question can't be answered")
 }
 
 fn serve(options: &Options) -> Result<()> {
@@ -111,7 +127,7 @@ async fn run(options: &Options) -> Result<()> {
     };
     let socket = socket.open()?;
     let conversations = Conversations {
-        pam_service: options.pam_service.clone(),
+        pam: options.pam(),
         deadline: Duration::from_secs(options.deadline),
     };
     let limits = Limits {

@@ -16,13 +16,13 @@ use tokio::process::{Child, Command};
 use tracing::{error, warn};
 use zeroize::Zeroizing;
 
-use crate::pam;
+use crate::pam::{self, PamOptions};
 
 /// How questions are put.
 #[derive(Clone, Debug)]
 pub struct Conversations {
-    /// The PAM service, a file of `/etc/pam.d`.
-    pub pam_service: String,
+    /// Whom to ask, and how.
+    pub pam: PamOptions,
     /// How long PAM may take.
     pub deadline: Duration,
 }
@@ -64,8 +64,12 @@ impl Conversations {
         reason = "each conversation is a process of its own"
     )]
     fn start(&self) -> io::Result<Child> {
-        Command::new("/proc/self/exe")
-            .args(["--conversation", "--pam-service", &self.pam_service])
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["--conversation", "--pam-service", &self.pam.service]);
+        if let Some(separator) = self.pam.code_separator {
+            command.arg(format!("--code-separator={separator}"));
+        }
+        command
             .env_clear()
             .env("PATH", PATH)
             .current_dir("/")
@@ -143,9 +147,9 @@ fn told(failure: &Failure) -> PamVerdict {
 ///
 /// # Errors
 /// When there is no question, or nobody to tell.
-pub fn answer(pam_service: &str) -> io::Result<()> {
+pub fn answer(options: &PamOptions) -> io::Result<()> {
     let question = read_question(&mut io::stdin().lock())?;
-    let verdict = pam::ask(pam_service, &question);
+    let verdict = pam::ask(options, &question);
     let mut output = io::stdout().lock();
     output.write_all(&verdict.to_frame())?;
     output.flush()

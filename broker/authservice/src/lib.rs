@@ -18,6 +18,7 @@
 //! Deliberately absent: sessions, credentials, a way to ask for another PAM service, and
 //! everything that is not needed to say yes or no.
 
+mod answers;
 pub mod cli;
 pub mod conversation;
 mod hardening;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{PAM_HEAD_BYTES, PamQuestion, PamVerdict};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -34,21 +34,25 @@ struct Service {
     /// Room for those that are answered.
     slots: Arc<Semaphore>,
     running: TaskTracker,
+    stop: CancellationToken,
 }
 
-/// Takes connections until `stop`, and then waits a moment for those that are answered.
+/// Takes connections until `stop`, and then waits for those that are answered: no question
+/// lasts longer than the deadline of PAM.
 pub async fn run(
     socket: Socket,
     conversations: Conversations,
     limits: Limits,
     stop: CancellationToken,
 ) {
+    let grace = conversations.deadline + GRACE_MARGIN;
     let service = Service {
         conversations: Arc::new(conversations),
         peers: socket.peers(),
         room: Arc::new(Semaphore::new(limits.at_once + limits.waiting)),
         slots: Arc::new(Semaphore::new(limits.at_once)),
         running: TaskTracker::new(),
+        stop: stop.clone(),
     };
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -72,20 +76,16 @@ pub async fn run(
             );
             continue;
         };
-        let (service, stop) = (service.clone(), stop.clone());
+        let service = service.clone();
         let tracker = service.running.clone();
         tracker.spawn(async move {
-            tokio::select! {
-                biased;
-                () = service.serve(stream) => {}
-                () = stop.cancelled() => {}
-            }
+            service.serve(stream).await;
             drop(place);
         });
     }
     drop(socket);
     service.running.close();
-    if tokio::time::timeout(GRACE, service.running.wait())
+    if tokio::time::timeout(grace, service.running.wait())
         .await
         .is_err()
     {
@@ -113,7 +113,12 @@ impl Service {
         }
         loop {
             let read = tokio::time::timeout(PATIENCE, read_frame(&mut stream));
-            let frame = match read.await {
+            let read = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                read = read => read,
+            };
+            let frame = match read {
                 Ok(Ok(frame)) => frame,
                 Ok(Err(error)) => {
                     debug!(error = %error, "a connection ended");
@@ -121,7 +126,7 @@ impl Service {
                 }
                 Err(_) => return,
             };
-            let Ok(verdict) = self.answer(frame).await else {
+            let Some(verdict) = self.answer(frame, &stream).await else {
                 return;
             };
             let answer = verdict.to_frame();
@@ -132,32 +137,77 @@ impl Service {
         }
     }
 
-    /// The verdict on one question; an error when it is none.
-    async fn answer(
-        &self,
-        frame: Zeroizing<Vec<u8>>,
-    ) -> Result<PamVerdict, proto::PamMessageError> {
+    /// The verdict on one question; none when it is none, or nobody waits for it.
+    async fn answer(&self, frame: Zeroizing<Vec<u8>>, asker: &UnixStream) -> Option<PamVerdict> {
         let message = frame.get(PAM_HEAD_BYTES..).unwrap_or_default();
-        let PamQuestion { user, client, .. } = PamQuestion::read(message)
-            .inspect_err(|error| warn!(error = %error, "a question can't be read"))?;
+        let read = PamQuestion::read(message)
+            .inspect_err(|error| warn!(error = %error, "a question can't be read"));
+        let question = read.ok()?;
+        let is_wish = question.new_password.is_some();
+        let PamQuestion { user, client, .. } = question;
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             warn!(user, client, "too many ask at once; one was refused");
-            return Ok(PamVerdict::Busy);
+            return Some(PamVerdict::Busy);
         };
-        let (slots, conversations) = (Arc::clone(&self.slots), Arc::clone(&self.conversations));
+        let slot = match self.turn(asker).await {
+            Turn::Now(slot) => slot,
+            Turn::Refused(verdict) => return Some(verdict),
+            Turn::HungUp => {
+                info!(
+                    user,
+                    client, "a question was not asked: nobody waits any more"
+                );
+                return None;
+            }
+        };
+        let conversations = Arc::clone(&self.conversations);
         // In a task of its own: a slot is free when its process is gone, whoever waits.
         let asked = self.running.spawn(async move {
-            let slot = tokio::time::timeout(MOST_WAITING, slots.acquire_owned());
-            let Ok(Ok(slot)) = slot.await else {
-                return PamVerdict::Busy;
-            };
             let verdict = conversations.ask(&frame).await;
             drop((slot, room));
             verdict
         });
         let verdict = asked.await.unwrap_or(PamVerdict::Unavailable);
-        info!(user, client, ?verdict, "PAM was asked");
-        Ok(verdict)
+        info!(user, client, change = is_wish, ?verdict, "PAM was asked");
+        Some(verdict)
+    }
+
+    /// Waits for a slot, for as long as somebody waits for the verdict.
+    async fn turn(&self, asker: &UnixStream) -> Turn {
+        let slot = tokio::time::timeout(MOST_WAITING, Arc::clone(&self.slots).acquire_owned());
+        tokio::pin!(slot);
+        let mut look = tokio::time::interval(LOOK_AFTER_ASKER);
+        let taken = loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Turn::Refused(PamVerdict::Unavailable),
+                taken = &mut slot => break taken,
+                _ = look.tick() => if has_hung_up(asker).await {
+                    return Turn::HungUp;
+                },
+            }
+        };
+        match taken {
+            Ok(Ok(_)) if has_hung_up(asker).await => Turn::HungUp,
+            Ok(Ok(slot)) => Turn::Now(slot),
+            // Never closed, so that the time is over.
+            Ok(Err(_)) | Err(_) => Turn::Refused(PamVerdict::Busy),
+        }
+    }
+}
+
+/// What became of a question that waited.
+enum Turn {
+    Now(OwnedSemaphorePermit),
+    Refused(PamVerdict),
+    HungUp,
+}
+
+/// Whether nobody could read an answer. Who only closed their own writing side still can.
+async fn has_hung_up(asker: &UnixStream) -> bool {
+    match asker.ready(Interest::WRITABLE).await {
+        Ok(ready) => ready.is_write_closed(),
+        Err(_) => true,
     }
 }
 
@@ -186,5 +236,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Out of file descriptors, say: it passes.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// For conversations that run when the service is told to stop.
-const GRACE: Duration = Duration::from_secs(5);
+/// Beyond the deadline of PAM, when the service is told to stop.
+const GRACE_MARGIN: Duration = Duration::from_secs(1);
+
+/// How often a question that waits is looked after.
+const LOOK_AFTER_ASKER: Duration = Duration::from_millis(500);

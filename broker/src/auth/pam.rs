@@ -43,6 +43,9 @@ pub enum PamError {
     /// One of both sides speaks another language.
     #[error("the authservice and this broker do not understand each other")]
     Message(#[from] PamMessageError),
+    /// The answer belongs to another question.
+    #[error("the authservice answers {0:?} to another question; is it of an older version?")]
+    Beside(PamVerdict),
 }
 
 impl Pam {
@@ -72,11 +75,44 @@ impl Pam {
         password: &Secret,
         client: &str,
     ) -> Result<PamVerdict, PamError> {
-        let question = PamQuestion {
-            user: user.to_string(),
-            password: Zeroizing::new(password.expose().as_bytes().to_vec()),
-            client: client.to_owned(),
-        };
+        let verdict = self.put(question(user, password, client)).await?;
+        match verdict {
+            PamVerdict::Changed | PamVerdict::NewPasswordRefused => Err(PamError::Beside(verdict)),
+            PamVerdict::Granted
+            | PamVerdict::Refused
+            | PamVerdict::PasswordExpired
+            | PamVerdict::Busy
+            | PamVerdict::Unavailable => Ok(verdict),
+        }
+    }
+
+    /// Asks for `new` as the password of this user, who has shown the old one.
+    ///
+    /// # Errors
+    /// When there is no answer. The password may have been changed then.
+    pub async fn change(
+        &self,
+        user: &BrokerUser,
+        old: &Secret,
+        new: &Secret,
+        client: &str,
+    ) -> Result<PamVerdict, PamError> {
+        let mut wish = question(user, old, client);
+        wish.new_password = Some(bytes(new));
+        let verdict = self.put(wish).await?;
+        match verdict {
+            // An authservice of an older version has only looked at the old password.
+            PamVerdict::Granted => Err(PamError::Beside(verdict)),
+            PamVerdict::Refused
+            | PamVerdict::PasswordExpired
+            | PamVerdict::Busy
+            | PamVerdict::Unavailable
+            | PamVerdict::Changed
+            | PamVerdict::NewPasswordRefused => Ok(verdict),
+        }
+    }
+
+    async fn put(&self, question: PamQuestion) -> Result<PamVerdict, PamError> {
         let frame = match question.to_frame() {
             Ok(frame) => frame,
             // No password of PAM is so long.
@@ -108,6 +144,19 @@ impl Pam {
             .map_err(PamError::Ended)?;
         Ok(PamVerdict::read(&message)?)
     }
+}
+
+fn question(user: &BrokerUser, password: &Secret, client: &str) -> PamQuestion {
+    PamQuestion {
+        user: user.to_string(),
+        password: bytes(password),
+        client: client.to_owned(),
+        new_password: None,
+    }
+}
+
+fn bytes(secret: &Secret) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(secret.expose().as_bytes().to_vec())
 }
 
 /// Longer than the authservice gives PAM, so that its answer is heard; shorter than X2Go

@@ -6,9 +6,9 @@ use std::path::Path;
 use proto::{BrokerUser, PamVerdict, Secret};
 use tracing::{info, warn};
 
-use super::WhyDenied;
 use super::https_get::HttpsGet;
 use super::pam::Pam;
+use super::{PasswordChange, WhyDenied, WhyKept};
 use crate::config::Mechanism;
 
 /// Those who can be asked.
@@ -57,6 +57,34 @@ impl Passwords {
         }
     }
 
+    /// Changes the password of a user who has shown the old one.
+    pub(super) async fn change(
+        &self,
+        user: &BrokerUser,
+        old: &Secret,
+        new: &Secret,
+        client: IpAddr,
+    ) -> Result<PasswordChange, WhyDenied> {
+        let from = client.to_canonical().to_string();
+        match self.pam.change(user, old, new, &from).await {
+            Ok(PamVerdict::Changed) => {
+                info!(%user, %client, "a password was changed");
+                Ok(PasswordChange::Changed)
+            }
+            Ok(PamVerdict::NewPasswordRefused) => Ok(PasswordChange::Kept(WhyKept::NotTaken)),
+            Ok(PamVerdict::Refused | PamVerdict::PasswordExpired) => Err(WhyDenied::Password),
+            Ok(verdict) => {
+                warn!(%user, ?verdict, "PAM could not be asked");
+                Err(WhyDenied::Unavailable)
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(error, %user, "a password could not be changed");
+                Err(WhyDenied::Unavailable)
+            }
+        }
+    }
+
     async fn by_pam(
         &self,
         user: &BrokerUser,
@@ -71,7 +99,7 @@ impl Passwords {
                 info!(%user, "the password has run out; it must be changed elsewhere");
                 Err(WhyDenied::Password)
             }
-            Ok(verdict @ (PamVerdict::Busy | PamVerdict::Unavailable)) => {
+            Ok(verdict) => {
                 warn!(%user, ?verdict, "PAM could not be asked");
                 Err(WhyDenied::Unavailable)
             }

@@ -27,10 +27,11 @@ pub(super) fn open() -> AuthConfig {
             free: 3,
             longest_delay: Duration::from_secs(60),
         },
+        allow_password_change: false,
     }
 }
 
-fn credentials(user: &str, password: &str, authid: &str) -> Credentials {
+pub(super) fn credentials(user: &str, password: &str, authid: &str) -> Credentials {
     Credentials {
         user: user.to_owned(),
         password: Secret::new(password.to_owned()),

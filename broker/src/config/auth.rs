@@ -29,6 +29,8 @@ pub struct AuthConfig {
     pub authid: AuthIdConfig,
     /// What wrong passwords cost.
     pub failures: FailureLimits,
+    /// Whether `setpass` changes passwords.
+    pub allow_password_change: bool,
 }
 
 /// How many passwords may be wrong, and what more of them cost.
@@ -87,6 +89,7 @@ impl BackendAuth {
         let require_password = raw.flag("global", "require-password", true);
         let require_authid = raw.flag("global", "require-cookie", false);
         let failures = FailureLimits::build(raw);
+        let allow_password_change = raw.flag("global", "allow-password-change", false);
         let https_get = HttpsGetConfig::build(raw);
         let mut of = |section| {
             let mechanism = mechanism(raw, section, https_get.clone())?;
@@ -96,6 +99,7 @@ impl BackendAuth {
                 mechanism,
                 authid: authid.clone(),
                 failures,
+                allow_password_change,
             })
         };
         let (inifile, zeroconf) = (of("broker_inifile"), of("broker_zeroconf"));

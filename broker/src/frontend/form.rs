@@ -145,7 +145,11 @@ impl Fields {
         let mut known = FIELDS.iter().zip(&mut self.0);
         if let Some((field, slot)) = known.find(|(field, _)| field.as_bytes() == name) {
             let value = String::from_utf8(value).or(Err(FormError::NotUtf8 { field }))?;
-            *slot = value.replace(is_odd_control, " ");
+            // A password may hold any character, and is no password any more without it.
+            *slot = match *field {
+                "password" | "newpass" => value,
+                _ => value.replace(is_odd_control, " "),
+            };
         }
         Ok(())
     }

@@ -28,6 +28,9 @@ pub fn answer(reply: &Reply<'_>, request: &Request, shown: HostsShown) -> String
         Answer::TestConnection => return String::new(),
         // What a client is to do with its session only X2Go Client understands.
         Answer::Granted | Answer::Order(..) => {}
+        Answer::PasswordKept => {
+            document.insert("error", "password not changed".into());
+        }
         Answer::Profiles { profiles, .. } => {
             document.insert("profiles", list_profiles(profiles, user, shown));
         }

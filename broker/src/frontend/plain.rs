@@ -18,6 +18,7 @@ pub fn answer(reply: &Reply<'_>, shown: HostsShown) -> String {
     let authid = reply.authid.as_ref().map(proto::Secret::expose);
     match &reply.answer {
         Answer::Granted => granted(authid),
+        Answer::PasswordKept => PASSWORD_KEPT.to_owned(),
         Answer::TestConnection => TEST_CONNECTION.to_owned(),
         Answer::Order(order, session) => client_order(authid, *order, session),
         Answer::Profiles { profiles, events } => {
@@ -39,6 +40,10 @@ pub const TEST_CONNECTION: &str = "OK";
 /// The answer to somebody who is not let in, where that is not a status: X2Go Client shows
 /// its login form again for whatever lacks "Access granted".
 pub const DENIED: &str = "Access denied\n";
+
+/// The answer to `setpass` when the password is the old one. With "Access granted" X2Go
+/// Client would use the new one from now on.
+pub const PASSWORD_KEPT: &str = "Password not changed\n";
 
 /// What stands for a key that will come with the answer to `selectsession`.
 pub const KEY_PROMISE: &str = "<will-be-exchanged-during-session-selection>";

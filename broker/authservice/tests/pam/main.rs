@@ -15,7 +15,7 @@ use broker::auth::pam::{Pam, PamError};
 use proto::{BrokerUser, PamVerdict, Secret};
 use tokio::task::JoinSet;
 
-use site::{ALL_BYTES, Site, raw, root_or_skip};
+use site::{ALL_BYTES, Site, change, raw, root_or_skip};
 
 async fn ask(pam: &Pam, user: &str, password: &str) -> PamVerdict {
     let user = BrokerUser::parse(user).unwrap();
@@ -226,4 +226,111 @@ fn bytes_that_are_no_question_end_their_connection_only() {
         raw(&site.socket(), "alice", b"pw-alice"),
         Some(PamVerdict::Granted)
     );
+}
+
+#[test]
+fn a_password_is_changed_by_who_has_it() {
+    if !root_or_skip() {
+        return;
+    }
+    let site = Site::start(&[]);
+    let socket = site.socket();
+    let next = &b"n3xt-Pa\xffss \x01word"[..];
+    use PamVerdict::{Changed, Granted, NewPasswordRefused, Refused};
+    let long = vec![b'x'; 600];
+    let table: [(&str, &str, &[u8], PamVerdict); 10] = [
+        ("changes", "wrong", next, Refused),
+        ("changes", "pw-changes", b"", NewPasswordRefused),
+        ("changes", "pw-changes", b"n3xt\0Pass", NewPasswordRefused),
+        ("changes", "pw-changes", &long, NewPasswordRefused),
+        // What pam_unix finds too simple, and lets root choose.
+        ("changes", "pw-changes", b"aaa", NewPasswordRefused),
+        // The least age of a password (shadow(5), field 4) is not over.
+        ("toosoon", "pw-toosoon", next, NewPasswordRefused),
+        ("locked", "pw-locked", next, Refused),
+        ("closed", "pw-closed", next, Refused),
+        // Nobody could change it at a login.
+        ("ranout", "pw-ranout", next, Changed),
+        ("changes", "pw-changes", next, Changed),
+    ];
+    for (user, old, new, expected) in table {
+        let found = change(&socket, user, old, new);
+        assert_eq!(found, Some(expected), "{user} {old}\n{}", site.log());
+    }
+    assert_eq!(raw(&socket, "changes", b"pw-changes"), Some(Refused));
+    assert_eq!(raw(&socket, "changes", next), Some(Granted));
+    assert_eq!(raw(&socket, "ranout", next), Some(Granted));
+    assert_eq!(raw(&socket, "toosoon", b"pw-toosoon"), Some(Granted));
+    let log = site.log();
+    assert!(!log.contains("pw-") && !log.contains("n3xt"), "{log}");
+}
+
+#[test]
+fn a_code_behind_the_password_answers_a_second_prompt_where_that_is_configured() {
+    if !root_or_skip() {
+        return;
+    }
+    use PamVerdict::{Granted, Refused};
+    let with = Site::start(&["--pam-service", "twice", "--code-separator", ","]);
+    let without = Site::start(&["--pam-service", "twice"]);
+    for (site, password, expected) in [
+        (&with, "pw-alice,123456", Granted),
+        (&with, "pw-alice,654321", Refused),
+        (&with, "wrong,123456", Refused),
+        (&with, "pw-alice", Refused),
+        (&without, "pw-alice,123456", Refused),
+        (&without, "pw-alice", Refused),
+    ] {
+        let found = raw(&site.socket(), "alice", password.as_bytes());
+        assert_eq!(found, Some(expected), "{password}\n{}", site.log());
+    }
+}
+
+#[test]
+fn a_service_that_is_told_to_stop_answers_what_it_was_asked() {
+    if !root_or_skip() {
+        return;
+    }
+    let options = ["--pam-service", "slow", "--conversations", "1"];
+    let mut site = Site::start(&options);
+    let socket = site.socket();
+    let asked = |user: &'static str| {
+        let socket = socket.clone();
+        std::thread::spawn(move || raw(&socket, user, format!("pw-{user}").as_bytes()))
+    };
+    let running = asked("napping");
+    site.wait_for_sleeper();
+    let waiting = asked("alice");
+    let began = Instant::now();
+    // It has been taken before the service is told.
+    std::thread::sleep(Duration::from_millis(300));
+    site.terminate();
+    assert_eq!(waiting.join().unwrap(), Some(PamVerdict::Unavailable));
+    assert!(began.elapsed() < Duration::from_secs(2));
+    assert_eq!(running.join().unwrap(), Some(PamVerdict::Granted));
+    assert!(site.wait_for_end());
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_question_whose_asker_has_hung_up_is_not_asked() {
+    if !root_or_skip() {
+        return;
+    }
+    let site = Site::start(&["--pam-service", "slow", "--conversations", "1"]);
+    let socket = site.socket();
+    let running = std::thread::spawn({
+        let socket = socket.clone();
+        move || raw(&socket, "napping", b"pw-napping")
+    });
+    site.wait_for_sleeper();
+    site::ask_and_leave(&socket, "crashy");
+    assert_eq!(
+        raw(&socket, "alice", b"pw-alice"),
+        Some(PamVerdict::Granted)
+    );
+    assert_eq!(running.join().unwrap(), Some(PamVerdict::Granted));
+    site.wait_for_log("nobody waits any more");
+    let log = site.log();
+    assert!(!log.contains("gave no verdict"), "{log}");
 }

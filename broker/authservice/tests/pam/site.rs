@@ -43,6 +43,9 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("ranout", "%:10000:0:10:7:::"),
     ("empty", ":20000:0:99999:7:::"),
     ("sleepy", "%:20000:0:99999:7:::"),
+    ("napping", "%:20000:0:99999:7:::"),
+    ("changes", "%:20000:0:99999:7:::"),
+    ("toosoon", "%:TODAY:9000:99999:7:::"),
     ("crashy", "%:20000:0:99999:7:::"),
     ("odd", "%:20000:0:99999:7:::"),
 ];
@@ -52,8 +55,10 @@ impl Site {
     pub(crate) fn start(options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        write_accounts(dir.path());
-        write_pam(dir.path());
+        copy_etc(dir.path());
+        let etc = dir.path().join("etc");
+        write_accounts(&etc);
+        write_pam(dir.path(), &etc.join("pam.d"));
         let options = options.iter().map(|&option| option.to_owned()).collect();
         let service = run(dir.path(), &options, "log");
         let site = Self {
@@ -80,6 +85,30 @@ impl Site {
     pub(crate) fn kill(&mut self) {
         self.service.kill().unwrap();
         self.service.wait().unwrap();
+    }
+
+    /// Asks it to stop, as systemd does.
+    pub(crate) fn terminate(&self) {
+        let mut kill = Command::new("kill");
+        let sent = kill.arg(self.service.id().to_string()).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits until its log holds this.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        self.wait(text, || self.log().contains(text));
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait_for_end(&mut self) -> bool {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.service.try_wait().unwrap() {
+                return status.success();
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn start_again(&mut self) {
@@ -131,6 +160,15 @@ impl Site {
         });
     }
 
+    /// Waits until a module sleeps in the middle of a question.
+    pub(crate) fn wait_for_sleeper(&self) {
+        let mark = self.dir.path().join("slow.sh").display().to_string();
+        self.wait("no module sleeps", || {
+            let found = Command::new("pgrep").args(["-f", &mark]).output().unwrap();
+            !found.stdout.is_empty()
+        });
+    }
+
     fn wait_until_ready(&self) {
         self.wait("the authservice does not answer", || {
             UnixStream::connect(self.socket()).is_ok()
@@ -163,6 +201,30 @@ pub(crate) fn raw(socket: &Path, user: &str, password: &[u8]) -> Option<PamVerdi
         user: user.to_owned(),
         password: password.to_vec().into(),
         client: String::new(),
+        new_password: None,
+    };
+    exchange(socket, &question.to_frame().unwrap())
+}
+
+/// Sends one question and hangs up.
+pub(crate) fn ask_and_leave(socket: &Path, user: &str) {
+    let question = PamQuestion {
+        user: user.to_owned(),
+        password: b"pw".to_vec().into(),
+        client: String::new(),
+        new_password: None,
+    };
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(&question.to_frame().unwrap()).unwrap();
+}
+
+/// Asks for another password, and reads the verdict.
+pub(crate) fn change(socket: &Path, user: &str, old: &str, new: &[u8]) -> Option<PamVerdict> {
+    let question = PamQuestion {
+        user: user.to_owned(),
+        password: old.as_bytes().to_vec().into(),
+        client: String::new(),
+        new_password: Some(new.to_vec().into()),
     };
     exchange(socket, &question.to_frame().unwrap())
 }
@@ -214,9 +276,16 @@ fn run(dir: &Path, options: &Vec<String>, log: &str) -> Child {
 
 const MOUNTS: &str = r#"
     dir=$1; shift
-    for file in passwd shadow group pam.d; do mount --bind "$dir/$file" "/etc/$file"; done
+    mount --bind "$dir/etc" /etc
     exec "$@"
 "#;
+
+/// The whole folder: modules that change a password put a new file in the old one's place.
+fn copy_etc(dir: &Path) {
+    let mut copy = Command::new("cp");
+    copy.args(["-a", "/etc"]).arg(dir.join("etc"));
+    assert!(copy.status().unwrap().success());
+}
 
 fn write_accounts(dir: &Path) {
     let (mut passwd, mut shadow) = (String::new(), String::new());
@@ -226,6 +295,7 @@ fn write_accounts(dir: &Path) {
             name => format!("pw-{name}").into_bytes(),
         };
         let account = account.replace('%', &hash(&password));
+        let account = account.replace("TODAY", &today());
         passwd += &format!("{name}:x:{id}:{id}::/:/bin/sh\n");
         shadow += &format!("{name}:{account}\n");
     }
@@ -239,6 +309,17 @@ fn write_accounts(dir: &Path) {
         fs::write(dir.join(file), kept + &more).unwrap();
     }
     fs::set_permissions(dir.join("shadow"), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// As shadow(5) counts: days since 1970.
+fn today() -> String {
+    let date = Command::new("date").arg("+%s").output().unwrap();
+    let seconds: u64 = String::from_utf8(date.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    (seconds / 86_400).to_string()
 }
 
 /// Few rounds: these passwords protect nothing.
@@ -258,23 +339,29 @@ fn hash(password: &[u8]) -> String {
 
 /// The PAM services of this machine, the packaged one, and one with a module that hangs
 /// or crashes for some.
-fn write_pam(dir: &Path) {
-    let copied = Command::new("cp")
-        .arg("-r")
-        .arg("/etc/pam.d")
-        .arg(dir.join("pam.d"))
-        .status();
-    assert!(copied.unwrap().success());
+fn write_pam(dir: &Path, services: &Path) {
     let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/pam.d/x2gobroker");
-    fs::copy(packaged, dir.join("pam.d/x2gobroker")).unwrap();
+    fs::copy(packaged, services.join("x2gobroker")).unwrap();
     let script = dir.join("slow.sh");
-    let text =
-        "#!/bin/sh\ncase $PAM_USER in\nsleepy) sleep 60;;\ncrashy) kill -ABRT $PPID;;\nesac\n";
+    let text = "#!/bin/sh\ncase $PAM_USER in\nsleepy) sleep 60;;\nnapping) sleep 2;;\ncrashy) kill -ABRT $PPID;;\nesac\n";
     fs::write(&script, text).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let slow = format!(
         "auth optional pam_exec.so quiet {}\n@include common-auth\n@include common-account\n",
         script.display()
     );
-    fs::write(dir.join("pam.d/slow"), slow).unwrap();
+    fs::write(services.join("slow"), slow).unwrap();
+    // Asks twice for something hidden, as a password and a code are asked for.
+    let codes = services.with_file_name("codes.db");
+    let script = "use DB_File; tie my %codes, 'DB_File', $ARGV[0], O_RDWR|O_CREAT, 0600, $DB_HASH \
+        or die $!; $codes{alice} = '123456'; untie %codes";
+    let made = Command::new("perl")
+        .args(["-e", script])
+        .arg(codes)
+        .status();
+    assert!(made.unwrap().success());
+    let twice = "auth required pam_unix.so\n\
+        auth required pam_userdb.so db=/etc/codes crypt=none\n\
+        account required pam_permit.so\n";
+    fs::write(services.join("twice"), twice).unwrap();
 }
