@@ -7,6 +7,7 @@
 
 mod accounts;
 mod address;
+mod agents;
 mod auth;
 mod brokers;
 mod client_events;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use accounts::AccountsConfig;
 pub use address::HostAndPort;
+pub use agents::OldAgentsConfig;
 pub use auth::{AuthConfig, AuthIdConfig, BackendAuth, FailureLimits, HttpsGetConfig, Mechanism};
 pub use brokers::NamedBroker;
 pub use client_events::{ClientConfig, ClientEvents};
@@ -39,9 +41,8 @@ pub use process::ProcessConfig;
 pub use zeroconf::ZeroconfConfig;
 
 use crate::ini::Problem;
-use crate::profiles::PlainValues;
+use crate::profiles::{AgentQueryMode, PlainValues};
 use crate::scripts::ScriptsConfig;
-use crate::task::list_sessions::HostsShown;
 use inspect::Leads;
 use keys::Known;
 use raw::{Files, RawConfig};
@@ -103,8 +104,10 @@ pub struct InifileConfig {
     pub enabled: bool,
     /// The file with the session profiles.
     pub session_profiles: PathBuf,
-    /// Which hosts of a profile clients are shown.
-    pub hosts_shown: HostsShown,
+    /// By which way agents are asked, unless a profile says otherwise.
+    pub query_mode: AgentQueryMode,
+    /// How agents of x2gobroker 0.0.4.3 are called.
+    pub old_agents: OldAgentsConfig,
     /// How values stand in the plain list.
     pub plain_values: PlainValues,
 }
@@ -250,7 +253,8 @@ impl InifileConfig {
         Self {
             enabled: raw.flag("broker_inifile", "enable", true),
             session_profiles: file.unwrap_or(SESSION_PROFILES).into(),
-            hosts_shown: hosts_shown(raw),
+            query_mode: agents::query_mode(raw),
+            old_agents: OldAgentsConfig::build(raw),
             plain_values: plain_values(raw),
         }
     }
@@ -286,28 +290,6 @@ fn plain_values(raw: &mut RawConfig<'_>) -> PlainValues {
         _ => {
             raw.error(entry, "this is neither quoted nor raw");
             PlainValues::default()
-        }
-    }
-}
-
-/// Without agents (`NONE`) a client sees all hosts of a profile, else the one that counts.
-fn hosts_shown(raw: &mut RawConfig<'_>) -> HostsShown {
-    let own = raw.entry("broker_inifile", "agent-query-mode");
-    let Some(entry) = own.or_else(|| raw.entry("global", "default-agent-query-mode")) else {
-        return HostsShown::One;
-    };
-    match entry.value().to_ascii_uppercase().as_str() {
-        "NONE" => HostsShown::All,
-        "LOCAL" | "SSH" => {
-            raw.warn(
-                entry,
-                "agents are asked through the mesh, whatever stands here",
-            );
-            HostsShown::One
-        }
-        _ => {
-            raw.error(entry, "this is none of NONE, LOCAL, SSH");
-            HostsShown::One
         }
     }
 }

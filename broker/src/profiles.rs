@@ -8,6 +8,7 @@ mod host;
 mod literal;
 mod options;
 mod qt;
+mod query_mode;
 mod reading;
 mod rendered;
 mod zeroconf;
@@ -21,6 +22,7 @@ pub(crate) use host::HostKey;
 pub use host::{HostError, ProfileHost};
 pub use options::OptionValue;
 pub use qt::PlainValues;
+pub use query_mode::{AgentQueryMode, HostKeyPolicy};
 pub use rendered::{Gap, Rendered};
 pub use zeroconf::zeroconf;
 
@@ -55,6 +57,11 @@ pub struct SessionProfile {
     pub rendered: Rendered,
     /// The names of its hosts, comma joined, as clients are shown them.
     pub host_names: String,
+    /// By which way the agents of its hosts are asked; none: as the backend says.
+    pub query_mode: Option<AgentQueryMode>,
+    /// What is done about old servers whose host key is not known; none: as the backend
+    /// says.
+    pub host_key_policy: Option<HostKeyPolicy>,
     /// Where it stands in the file.
     pub line: u32,
     options: Vec<Arc<ClientOption>>,
@@ -199,6 +206,8 @@ impl SessionProfile {
             sshport,
             command: text_of("command").unwrap_or_else(|| "TERMINAL".to_owned()),
             acl,
+            query_mode: broker_keys::query_mode(reading),
+            host_key_policy: broker_keys::host_key_policy(reading),
             line: reading.section.line(),
             options,
         })

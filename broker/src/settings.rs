@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use crate::config::{
     AccountsConfig, AuthConfig, ClientConfig, Config, FrontendConfig, InifileConfig,
+    OldAgentsConfig,
 };
 use crate::names::ServerAddress;
-use crate::profiles::{self, DEFAULT_SSH_PORT, SessionProfiles};
+use crate::profiles::{self, AgentQueryMode, DEFAULT_SSH_PORT, SessionProfiles};
 use crate::scripts::ScriptsConfig;
-use crate::task::list_sessions::HostsShown;
 
 /// All that a reload can change, at once.
 #[derive(Clone, Debug)]
@@ -36,8 +36,10 @@ pub type SettingsWatch = watch::Receiver<Arc<Settings>>;
 pub struct Backend {
     /// Who is let in.
     pub auth: Arc<AuthConfig>,
-    /// Which hosts of a profile clients are shown.
-    pub hosts_shown: HostsShown,
+    /// By which way agents are asked, unless a profile says otherwise.
+    pub query_mode: AgentQueryMode,
+    /// How agents of x2gobroker 0.0.4.3 are called.
+    pub old_agents: Arc<OldAgentsConfig>,
     /// What clients are told beyond the original.
     pub clients: ClientConfig,
     /// The session profiles.
@@ -57,12 +59,14 @@ impl Settings {
     pub fn new(config: &Config, profiles: Arc<SessionProfiles>) -> Self {
         let InifileConfig {
             enabled,
-            hosts_shown,
+            query_mode,
             ..
         } = config.inifile;
+        let old_agents = Arc::new(config.inifile.old_agents.clone());
         let inifile = Backend {
             auth: Arc::new(config.auth.inifile.clone()),
-            hosts_shown,
+            query_mode,
+            old_agents: Arc::clone(&old_agents),
             clients: config.clients,
             profiles,
             accounts: Arc::new(config.accounts.clone()),
@@ -72,7 +76,8 @@ impl Settings {
         let zeroconf = &config.zeroconf;
         let zeroconf = zeroconf.enabled.then(|| Backend {
             auth: Arc::new(config.auth.zeroconf.clone()),
-            hosts_shown: HostsShown::All,
+            query_mode: AgentQueryMode::None,
+            old_agents,
             clients: config.clients,
             profiles: Arc::new(profiles::zeroconf(&zeroconf.desktop_shell)),
             accounts: Arc::new(config.accounts.clone()),

@@ -136,7 +136,8 @@ impl Broker {
                     Some(profile) => {
                         let terms = Terms {
                             offered: backend.clients.offered,
-                            shown: backend.hosts_shown,
+                            mode: profile.query_mode.unwrap_or(backend.query_mode),
+                            old_agents: &backend.old_agents,
                         };
                         let user = who.account();
                         self.select(profile, user, terms, request, scripted).await
@@ -232,7 +233,7 @@ impl Broker {
         &self,
         profile: &SessionProfile,
         user: Option<&Username>,
-        terms: Terms,
+        terms: Terms<'_>,
         request: &Request,
         scripted: Scripted<'_>,
     ) -> Answer<'static> {

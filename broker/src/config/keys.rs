@@ -221,7 +221,6 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("global", "default-session-autologin", NOT_YET),
     ("global", "default-authorized-keys", NOT_YET),
     ("global", "default-sshproxy-authorized-keys", NOT_YET),
-    ("global", "default-agent-hostkey-policy", MESH),
     ("global", "default-portscan-x2goservers", MESH),
     ("global", "default-use-load-checker", MESH),
     ("global", "load-checker-intervals", MESH),
@@ -241,10 +240,7 @@ const UNUSED_SECTIONS: &[(&str, &str)] = &[
 ];
 
 /// Names of the environment and `defaults.conf` that mean nothing here.
-const SETTINGS_WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("X2GOBROKER_AGENT_USER", MESH),
-    (
-        "X2GOBROKER_LOADCHECKER_SOCKET",
-        "this has no effect: agents tell their load themselves",
-    ),
-];
+const SETTINGS_WITHOUT_EFFECT: &[(&str, &str)] = &[(
+    "X2GOBROKER_LOADCHECKER_SOCKET",
+    "this has no effect: agents tell their load themselves",
+)];

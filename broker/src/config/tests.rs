@@ -11,8 +11,7 @@ use super::{
 };
 use crate::frontend::golden;
 use crate::ini::Problem;
-use crate::profiles::PlainValues;
-use crate::task::list_sessions::HostsShown;
+use crate::profiles::{AgentQueryMode, HostKeyPolicy, PlainValues};
 
 /// A configuration that this version accepts.
 const OPEN: &str = "[global]\ndefault-auth-mech=none\n";
@@ -245,7 +244,7 @@ fn names_of_the_environment_and_defaults_are_known_or_told() {
         defaults: "[common]\nX2GOBROKER_DEBGU=1\nX2GOBROKER_DAEMON_USER=broker\n\
             [authservice]\nX2GOBROKER_DEBUG=1\n[demon]\nX2GOBROKER_DEBUG=1\n",
         environment: &[
-            ("X2GOBROKER_AGENT_USER", "/agent"),
+            ("X2GOBROKER_LOADCHECKER_SOCKET", "/socket"),
             ("X2GOBROKER_ODD", "1"),
             ("ODD", "1"),
         ],
@@ -259,7 +258,8 @@ fn names_of_the_environment_and_defaults_are_known_or_told() {
          did you mean X2GOBROKER_DEBUG?",
         "defaults.conf:7: [demon] X2GOBROKER_DEBUG: this section is not known; write [common] \
          or [daemon]",
-        "environment: X2GOBROKER_AGENT_USER: this has no effect: agents are asked through the mesh",
+        "environment: X2GOBROKER_LOADCHECKER_SOCKET: this has no effect: agents tell their load \
+         themselves",
         "environment: X2GOBROKER_ODD: this key is not known and has no effect",
     ];
     assert_eq!(texts(&problems), expected);
@@ -361,24 +361,48 @@ fn the_profile_file_and_backend_can_come_from_the_environment() {
 }
 
 #[test]
-fn without_agents_clients_see_all_hosts() {
+fn the_mode_of_the_backend_goes_before_the_default_one_and_without_any_it_is_the_mesh() {
     for (keys, expected) in [
-        ("", HostsShown::One),
-        ("default-agent-query-mode=NONE\n", HostsShown::All),
-        ("default-agent-query-mode=SSH\n", HostsShown::One),
+        ("", AgentQueryMode::Mesh),
+        ("default-agent-query-mode=NONE\n", AgentQueryMode::None),
+        ("default-agent-query-mode=SSH\n", AgentQueryMode::Ssh),
+        ("default-agent-query-mode=mesh\n", AgentQueryMode::Mesh),
         (
             "default-agent-query-mode=NONE\n[broker_inifile]\nagent-query-mode=local\n",
-            HostsShown::One,
+            AgentQueryMode::Local,
         ),
     ] {
         let (config, _) = parse(&format!("{OPEN}{keys}"));
-        assert_eq!(config.inifile.hosts_shown, expected, "{keys}");
+        assert_eq!(config.inifile.query_mode, expected, "{keys}");
     }
     let problems = refused(&format!("{OPEN}default-agent-query-mode=RPC\n"));
     assert!(
-        problems[0].contains("none of NONE, LOCAL, SSH"),
+        problems[0].contains("none of NONE, LOCAL, SSH, MESH"),
         "{problems:?}"
     );
+}
+
+#[test]
+fn old_agents_are_called_as_the_files_say_and_never_by_a_path_that_a_shell_would_read() {
+    let (config, _) = parse(OPEN);
+    let old = config.inifile.old_agents;
+    assert_eq!(old.host_key_policy, HostKeyPolicy::Reject);
+    assert_eq!(old.user, "x2gobroker");
+    assert_eq!(old.command, "/usr/lib/x2go/x2gobroker-agent");
+    let keys = "default-agent-hostkey-policy=AutoAddPolicy\n\
+                [broker_inifile]\nagent-hostkey-policy=WarningPolicy\n";
+    let (config, _) = parse(&format!("{OPEN}{keys}"));
+    let old = config.inifile.old_agents;
+    assert_eq!(old.host_key_policy, HostKeyPolicy::Warn);
+    let problems = refused(&format!("{OPEN}default-agent-hostkey-policy=Any\n"));
+    assert!(problems[0].contains("RejectPolicy"), "{problems:?}");
+    for command in ["agent", "/a b", "/a;b", "/a'b", "/a$b", "/a\\b"] {
+        let case = Case {
+            environment: &[("X2GOBROKER_AGENT_CMD", command)],
+            ..Case::of(OPEN)
+        };
+        assert!(case.parse().is_err(), "{command}");
+    }
 }
 
 #[test]
@@ -406,7 +430,7 @@ fn recorded_configurations_of_the_original_are_read() {
         let (config, _) = parse(&text);
         let auth = config.auth.inifile;
         assert!(!auth.require_password && !auth.require_authid);
-        assert_eq!(config.inifile.hosts_shown, HostsShown::All);
+        assert_eq!(config.inifile.query_mode, AgentQueryMode::None);
     }
     for case in ["frontend-off-plain", "backend-off", "ssh-list-running"] {
         let text = golden::config(case, "x2gobroker.conf");

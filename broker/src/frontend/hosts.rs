@@ -11,10 +11,12 @@ pub(super) enum ShownHosts<'a> {
 }
 
 impl<'a> ShownHosts<'a> {
-    /// All, or the host of the session, else the first. A `SHADOW` profile is always on
+    /// All, or the host of the session, else the first; `shown` where the profile itself
+    /// does not say by which way agents are asked. A `SHADOW` profile is always on
     /// its first host.
     pub(super) fn of(listed: &'a Listed<'_>, shown: HostsShown) -> Self {
         let profile = listed.profile;
+        let shown = profile.query_mode.map_or(shown, HostsShown::of);
         let first = || profile.hosts.first().map_or("", |host| &host.name);
         match (shown, &listed.session) {
             _ if profile.is_shadow() => Self::One(first()),

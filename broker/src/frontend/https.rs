@@ -35,6 +35,7 @@ use crate::config::Refusal;
 use crate::frontend::form::{self, Dialect, MAX_BODY_BYTES};
 use crate::frontend::{json, plain};
 use crate::settings::Settings;
+use crate::task::list_sessions::HostsShown;
 use crate::task::request::Task;
 use crate::task::{self, Broker};
 use respond::Answer;
@@ -160,7 +161,7 @@ impl Frontend {
             return Ok(Answer::good(plain::CONTENT_TYPE, plain::granted(None)));
         }
         let reply = self.broker.answer(backend, &request, client).await;
-        let shown = backend.hosts_shown;
+        let shown = HostsShown::of(backend.query_mode);
         match (reply, dialect) {
             (Ok(reply), Dialect::Plain) => {
                 let body = plain::answer(&reply, shown);

@@ -1,6 +1,7 @@
 //! What do the `acl-*` and `broker-*` keys of a profile tell the broker?
 
 use super::literal::{filled_items, is_plain_list};
+use super::query_mode::{AgentQueryMode, HostKeyPolicy};
 use super::reading::Reading;
 use crate::acl::{Acl, ClientPattern, NamePattern, Order, Rules};
 use crate::ini::{Entry, flag};
@@ -29,14 +30,38 @@ pub(super) fn broker_keys(reading: &mut Reading<'_>) {
         let text = match name {
             "session-autologin" if flag(&entry.value) != Some(true) => continue,
             "session-autologin" => "autologin is not done yet; users type their password",
-            "agent-hostkey-policy" | "authorized-keys" | "sshproxy-authorized-keys" => continue,
-            "agent-query-mode" | "portscan-x2goservers" | "use-load-checker" => {
+            "agent-query-mode" | "agent-hostkey-policy" => continue,
+            "authorized-keys" | "sshproxy-authorized-keys" => continue,
+            "portscan-x2goservers" | "use-load-checker" => {
                 "this has no effect: the mesh asks its agents"
             }
             _ => "this key is not known and has no effect",
         };
         reading.warning(entry, text);
     }
+}
+
+/// By which way the profile wants agents to be asked.
+pub(super) fn query_mode(reading: &mut Reading<'_>) -> Option<AgentQueryMode> {
+    let entry = reading.entry("broker-agent-query-mode")?;
+    let mode = AgentQueryMode::parse(&entry.value);
+    if mode.is_none() {
+        let text = AgentQueryMode::WRONG;
+        reading.warning(entry, format!("{text}; what the backend says counts"));
+    }
+    mode
+}
+
+/// What the profile wants to be done about unknown host keys. What can't be read is the
+/// strictest.
+pub(super) fn host_key_policy(reading: &mut Reading<'_>) -> Option<HostKeyPolicy> {
+    let entry = reading.entry("broker-agent-hostkey-policy")?;
+    let policy = HostKeyPolicy::parse(&entry.value);
+    if policy.is_none() {
+        let text = HostKeyPolicy::WRONG;
+        reading.warning(entry, format!("{text}; taken as RejectPolicy"));
+    }
+    Some(policy.unwrap_or_default())
 }
 
 fn client_rules(reading: &mut Reading<'_>) -> Option<Rules<ClientPattern>> {

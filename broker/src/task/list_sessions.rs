@@ -3,7 +3,7 @@
 
 use proto::{NodeId, SessionState, Username};
 
-use crate::profiles::SessionProfile;
+use crate::profiles::{AgentQueryMode, SessionProfile};
 use crate::view::{FarmView, PlacedSession};
 
 /// A profile that whoever asks may use.
@@ -45,6 +45,17 @@ pub enum HostsShown {
     All,
     /// The host of the session, else the first.
     One,
+}
+
+impl HostsShown {
+    /// Which ones, where agents are asked in this way.
+    #[must_use]
+    pub fn of(mode: AgentQueryMode) -> Self {
+        match mode {
+            AgentQueryMode::None => Self::All,
+            AgentQueryMode::Mesh | AgentQueryMode::Local | AgentQueryMode::Ssh => Self::One,
+        }
+    }
 }
 
 /// Each of these profiles with the session that waits for the user there. `profiles` are

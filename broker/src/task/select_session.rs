@@ -14,13 +14,13 @@ use proto::{NodeId, NodeState, Readiness, SessionRecord, Username};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::list_sessions::HostsShown;
 use crate::agents::{Admission, AskError, Refusal, Verdict};
+use crate::config::OldAgentsConfig;
 use crate::names::{Resolved, ServerAddress, address_for_client};
 use crate::placement::{
     Freshness, Placement, PlacementKey, Server, Step, UserSession, prior_server,
 };
-use crate::profiles::{ProfileHost, SessionProfile};
+use crate::profiles::{AgentQueryMode, ProfileHost, SessionProfile};
 use crate::view::feed::{FeedHandle, News};
 use crate::view::{FarmView, NodeView};
 
@@ -59,11 +59,13 @@ pub enum Offered {
 
 /// On which terms a backend gives sessions out.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct Terms<'a> {
     /// Which sessions clients are offered.
     pub offered: Offered,
-    /// Whether anybody expects agents: without them clients are shown all hosts.
-    pub shown: HostsShown,
+    /// By which way agents are asked.
+    pub mode: AgentQueryMode,
+    /// How agents of x2gobroker 0.0.4.3 are called.
+    pub old_agents: &'a OldAgentsConfig,
 }
 
 /// No server takes the user now.
@@ -85,17 +87,19 @@ pub async fn select_session(
     placing: &Placing,
     profile: &SessionProfile,
     user: &Username,
-    terms: Terms,
+    terms: Terms<'_>,
 ) -> Result<Selected, NoServer> {
     if profile.is_shadow() {
         return first_host(profile);
     }
     let view = placing.feed.view();
     let now = Instant::now();
-    let warm_up = match terms.shown {
-        HostsShown::One => Some(placing.round * WARM_UP_ROUNDS),
-        // `agent-query-mode = NONE`: nobody expects agents, so there is nobody to wait for.
-        HostsShown::All => None,
+    let warm_up = match terms.mode {
+        AgentQueryMode::Mesh | AgentQueryMode::Local | AgentQueryMode::Ssh => {
+            Some(placing.round * WARM_UP_ROUNDS)
+        }
+        // Nobody expects agents, so there is nobody to wait for.
+        AgentQueryMode::None => None,
     };
     let no_agent = |host| view.has_no_agent(host, warm_up, now);
     if profile.hosts.iter().all(no_agent) {

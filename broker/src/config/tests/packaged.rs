@@ -9,9 +9,8 @@ use std::time::Duration;
 use super::{Case, example, texts};
 use crate::acl::{Asker, ClientNames, GroupName, Groups};
 use crate::config::{Config, Mechanism};
-use crate::profiles::SessionProfiles;
+use crate::profiles::{AgentQueryMode, HostKeyPolicy, SessionProfiles};
 use crate::scripts::Stage;
-use crate::task::list_sessions::HostsShown;
 
 /// What a key does.
 enum Effect {
@@ -51,8 +50,8 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("global", "default-session-autologin", NotYet),
     ("global", "default-authorized-keys", NotYet),
     ("global", "default-sshproxy-authorized-keys", NotYet),
-    ("global", "default-agent-query-mode", Is(|c| c.inifile.hosts_shown == HostsShown::All, "LOCAL", |c| c.inifile.hosts_shown == HostsShown::One)),
-    ("global", "default-agent-hostkey-policy", Nothing(MESH)),
+    ("global", "default-agent-query-mode", Is(|c| c.inifile.query_mode == AgentQueryMode::None, "LOCAL", |c| c.inifile.query_mode == AgentQueryMode::Local)),
+    ("global", "default-agent-hostkey-policy", Is(|c| c.inifile.old_agents.host_key_policy == HostKeyPolicy::Reject, "AutoAddPolicy", |c| c.inifile.old_agents.host_key_policy == HostKeyPolicy::AutoAdd)),
     ("global", "default-portscan-x2goservers", Nothing(MESH)),
     ("global", "default-use-load-checker", Nothing(MESH)),
     ("global", "load-checker-intervals", Nothing(MESH)),
@@ -87,7 +86,7 @@ const LDAP: &str = "there is no backend ldap";
 const SETTINGS: &[(&str, Effect)] = &[
     ("X2GOBROKER_DAEMON_USER", Is(|c| c.process.user == "x2gobroker", "u", |c| c.process.user == "u")),
     ("X2GOBROKER_DAEMON_GROUP", Is(|c| c.process.group == "x2gobroker", "g", |c| c.process.group == "g")),
-    ("X2GOBROKER_AGENT_USER", Nothing(MESH)),
+    ("X2GOBROKER_AGENT_USER", Is(|c| c.inifile.old_agents.user == "x2gobroker", "u", |c| c.inifile.old_agents.user == "u")),
     ("X2GOBROKER_DEBUG", Is(|c| !c.process.debug, "1", |c| c.process.debug)),
     ("X2GOBROKER_DEFAULT_BACKEND", Is(|c| c.frontends.default_backend == "inifile", "zeroconf", |c| c.frontends.default_backend == "zeroconf")),
     ("X2GOBROKER_CONFIG", Is(|_| true, "/c", |_| true)),
