@@ -34,6 +34,7 @@ use crate::frontend::https::sites::Sites;
 use crate::frontend::https::socket::BindError;
 use crate::frontend::https::{Places, Serving};
 use crate::groups::{self, GroupLimits, GroupsOwner};
+use crate::old_agents::{OldAgents, Poller};
 use crate::placement::PlacementKey;
 use crate::process::{self, Process};
 use crate::task::select_session::Placing;
@@ -79,6 +80,14 @@ pub enum AppError {
         dir: PathBuf,
         /// Why.
         source: GenerationError,
+    },
+    /// The folder for connections to old agents.
+    #[error("no folder for connections to old agents can be made in {dir}")]
+    OldAgents {
+        /// Where.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The mesh port is taken, say.
     #[error("members can't connect")]
@@ -162,10 +171,16 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     let authenticator =
         Authenticator::new(identity.clone(), auth_clock, &config.authservice_socket);
     let key = PlacementKey::new(identity.borrow().derive_key("x2gobroker placement"));
+    let old_agents = OldAgents::new(dir.join("old-agents"));
+    old_agents.prepare().map_err(|source| AppError::OldAgents {
+        dir: dir.clone(),
+        source,
+    })?;
     let placing = Placing {
-        feed: feed_handle,
+        feed: feed_handle.clone(),
         key,
         round,
+        old_agents: old_agents.clone(),
     };
     let follower = Follower::new(authenticator.clone(), handle.members(), identity.clone());
     let running = CancellationToken::new();
@@ -180,6 +195,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         reloaders: Vec::new(),
         groups,
         resolvers: Vec::new(),
+        settings: Vec::new(),
     };
     desk.add(&config, origin.clone());
     for named in &config.brokers {
@@ -214,6 +230,8 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     });
     parts.add("view", feed.run(running.clone()));
     parts.add("used AUTHIDs", follower.run(running.clone()));
+    let poller = Poller::new(old_agents, desk.settings, feed_handle);
+    parts.add("old agents", poller.run(running.clone()));
     parts.add("groups", groups_owner.run(running.clone()));
     for resolver in desk.resolvers {
         parts.add("client names", resolver.run(running.clone()));

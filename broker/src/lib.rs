@@ -13,6 +13,9 @@
 //!  gossip, watch streams ──▶ feed ──▶ FarmView (snapshot)
 //! ```
 //!
+//! Servers that have only the agent of x2gobroker 0.0.4.3 are asked over SSH where the
+//! configuration says so ([`old_agents`]).
+//!
 //! Deliberately absent: a database, local session files, sticky routing, and any way to
 //! act on a server but through its agent.
 
@@ -29,6 +32,7 @@ pub mod ini;
 pub mod log;
 pub mod logins;
 pub mod names;
+pub mod old_agents;
 pub mod placement;
 pub mod process;
 pub mod profiles;

@@ -47,7 +47,7 @@ pub enum Resolved<'a> {
 }
 
 /// Where a client connects.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
     /// A host name or an address.
     pub host: String,

@@ -5,6 +5,7 @@ pub mod access;
 pub mod client_event;
 pub mod list_sessions;
 pub(crate) mod nobody;
+mod old_sessions;
 pub mod request;
 mod scripted;
 pub mod select_session;
@@ -22,8 +23,9 @@ use crate::scripts::Scripts;
 use crate::settings::{Backend, Settings, SettingsWatch};
 use access::{Access, Directory};
 use client_event::told;
-use list_sessions::{Listed, list_sessions};
+use list_sessions::{Listed, list_all_sessions};
 use nobody::select_for_nobody;
+use old_sessions::on_old_servers;
 use request::{Request, Task};
 use scripted::Scripted;
 use select_session::{Placing, Selected, Terms, select_session};
@@ -194,11 +196,12 @@ impl Broker {
     async fn list<'a>(&self, backend: &'a Backend, who: &Authenticated) -> Answer<'a> {
         let profiles = || backend.profiles.iter();
         let access = self.access(backend, who, profiles()).await;
-        let usable = profiles().filter(|profile| access.may_use(profile));
+        let usable = || profiles().filter(|profile| access.may_use(profile));
+        let old = on_old_servers(&self.placing, backend, usable(), who.account()).await;
         let view = self.placing.feed.view();
         let counted = backend.clients.session_counts;
         Answer::Profiles {
-            profiles: list_sessions(usable, &view, who.account(), counted),
+            profiles: list_all_sessions(usable(), &view, &old, who.account(), counted),
             events: backend.clients.events,
         }
     }

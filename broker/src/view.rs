@@ -110,9 +110,14 @@ impl FarmView {
             let heard = self.heard_since;
             heard.is_some_and(|since| now.saturating_duration_since(since) >= warm_up)
         };
-        let heard_long = warm_up.is_none_or(long);
+        warm_up.is_none_or(long) && self.is_stranger(host)
+    }
+
+    /// Whether no agent of the mesh is known by this host's name now, and none was.
+    #[must_use]
+    pub fn is_stranger(&self, host: &ProfileHost) -> bool {
         let unknown = |hosts: &HostIndex| hosts.look_up(host) == Resolved::Unknown;
-        heard_long && unknown(&self.hosts) && unknown(&self.former_hosts)
+        unknown(&self.hosts) && unknown(&self.former_hosts)
     }
 
     /// The sessions and reservations of one user, on all servers.

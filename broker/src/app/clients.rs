@@ -20,6 +20,7 @@ use crate::frontend::https::socket::Socket;
 use crate::frontend::https::{Frontend, HttpListener, router};
 use crate::groups::GroupsHandle;
 use crate::reload::{SettingsReloader, report};
+use crate::settings::SettingsWatch;
 use crate::task::Broker;
 use crate::task::access::Directory;
 use crate::task::select_session::Placing;
@@ -34,6 +35,7 @@ pub(super) struct Desk {
     pub(super) reloaders: Vec<SettingsReloader>,
     pub(super) groups: GroupsHandle,
     pub(super) resolvers: Vec<ClientNamesResolver>,
+    pub(super) settings: Vec<SettingsWatch>,
 }
 
 impl Desk {
@@ -42,6 +44,7 @@ impl Desk {
         let (reloader, settings) = SettingsReloader::open(origin, config);
         let (authenticator, placing) = (self.authenticator.clone(), self.placing.clone());
         let (resolver, client_names) = ClientNamesResolver::new(settings.clone());
+        self.settings.push(settings.clone());
         let directory = Directory {
             groups: self.groups.clone(),
             client_names,

@@ -3,6 +3,7 @@
 
 use proto::{NodeId, SessionState, Username};
 
+use crate::old_agents::OldSessions;
 use crate::profiles::{AgentQueryMode, SessionProfile};
 use crate::view::{FarmView, PlacedSession};
 
@@ -67,10 +68,23 @@ pub fn list_sessions<'a>(
     user: Option<&Username>,
     counted: bool,
 ) -> Vec<Listed<'a>> {
+    list_all_sessions(profiles, view, &OldSessions::default(), user, counted)
+}
+
+/// [`list_sessions`], with what old servers said of the user.
+#[must_use]
+pub fn list_all_sessions<'a>(
+    profiles: impl Iterator<Item = &'a SessionProfile>,
+    view: &FarmView,
+    old: &OldSessions,
+    user: Option<&Username>,
+    counted: bool,
+) -> Vec<Listed<'a>> {
     let sessions = user.map_or(&[][..], |user| &view.of_user(user).sessions);
     profiles
         .map(|profile| {
-            let on_hosts = sessions_on(profile, view, sessions);
+            let mut on_hosts = sessions_on(profile, view, sessions);
+            on_hosts.extend(old.of(&profile.id));
             Listed {
                 profile,
                 session: best_of(&on_hosts),

@@ -5,11 +5,13 @@
 //! the user's session, or a place for it; then the servers that placement names, one
 //! after the other, until one takes the session.
 
+mod old;
 mod resume;
 
 use std::collections::HashSet;
 use std::time::Duration;
 
+use old::old_servers;
 use proto::{NodeId, NodeState, Readiness, SessionRecord, Username};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -17,6 +19,7 @@ use tracing::{debug, info, warn};
 use crate::agents::{Admission, AskError, Refusal, Verdict};
 use crate::config::OldAgentsConfig;
 use crate::names::{Resolved, ServerAddress, address_for_client};
+use crate::old_agents::{OldAgents, OldServer};
 use crate::placement::{
     Freshness, Placement, PlacementKey, Server, Step, UserSession, prior_server,
 };
@@ -33,6 +36,8 @@ pub struct Placing {
     pub key: PlacementKey,
     /// How often gossip runs: what is fresh depends on it.
     pub round: Duration,
+    /// The way to servers that are not in the mesh.
+    pub old_agents: OldAgents,
 }
 
 /// Where the client is to go.
@@ -101,11 +106,15 @@ pub async fn select_session(
         // Nobody expects agents, so there is nobody to wait for.
         AgentQueryMode::None => None,
     };
+    let old = old_servers(placing, profile, user, terms, &view).await;
     let no_agent = |host| view.has_no_agent(host, warm_up, now);
-    if profile.hosts.iter().all(no_agent) {
+    if old.is_empty() && profile.hosts.iter().all(no_agent) {
         return without_agents(placing, profile, user);
     }
-    let hosts = hosts_on_nodes(profile, &view);
+    let mut hosts = hosts_on_nodes(profile, &view);
+    hosts.extend(old.iter().map(|old| (old.host, &old.view)));
+    let failed = old.iter().filter(|old| old.failed);
+    let silent = failed.map(|old| &old.view.node).collect();
     let mut login = Login {
         placing,
         view: &view,
@@ -113,7 +122,8 @@ pub async fn select_session(
         user,
         offered: terms.offered,
         hosts,
-        silent: HashSet::new(),
+        old: &old,
+        silent,
         was_refused: false,
         until: Instant::now() + LOGIN_LIMIT,
     };
@@ -139,6 +149,8 @@ struct Login<'a> {
     user: &'a Username,
     offered: Offered,
     hosts: Vec<(&'a ProfileHost, &'a NodeView)>,
+    /// Those of the hosts that are not in the mesh.
+    old: &'a [OldServer<'a>],
     silent: HashSet<&'a NodeId>,
     until: Instant,
     /// Some server has said no.
@@ -168,7 +180,7 @@ impl<'a> Login<'a> {
                 .iter()
                 .find(|(_, view)| view.node == *node && view.live)
         };
-        let sessions: Vec<UserSession<'_>> = of_user
+        let mut sessions: Vec<UserSession<'_>> = of_user
             .sessions
             .iter()
             .filter_map(|placed| {
@@ -181,6 +193,7 @@ impl<'a> Login<'a> {
                 })
             })
             .collect();
+        sessions.extend(self.sessions_on_old());
         let in_flight = self
             .view
             .in_flight()
@@ -282,6 +295,9 @@ impl<'a> Login<'a> {
 
     /// Asks one agent and passes on what its answer says of the server.
     async fn ask(&mut self, host: &'a ProfileHost, node: &'a NodeView, forced: bool) -> Answer {
+        if let Some(old) = self.old.iter().find(|old| old.view.node == node.node) {
+            return self.ask_old(old).await;
+        }
         let feed = &self.placing.feed;
         let Some(link) = self.view.link(&node.node) else {
             return Answer::Unavailable;

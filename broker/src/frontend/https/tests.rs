@@ -18,6 +18,7 @@ use crate::config::{Config, Sources};
 use crate::frontend::form::{self, Dialect};
 use crate::frontend::golden;
 use crate::groups::{self, GroupLimits, GroupsOwner};
+use crate::old_agents::OldAgents;
 use crate::placement::PlacementKey;
 use crate::profiles::SessionProfiles;
 use crate::settings::Settings;
@@ -119,6 +120,7 @@ impl Site {
             feed,
             key,
             round: Duration::from_secs(1),
+            old_agents: OldAgents::new("/nonexistent/sockets".into()),
         };
         let (resolver, client_names) = ClientNamesResolver::new(settings.clone());
         let (groups_owner, groups) = GroupsOwner::new(groups::look_up, GroupLimits::default());

@@ -54,6 +54,11 @@ impl<'a> Login<'a> {
         let Verdict::Resume(records) = verdict else {
             return None;
         };
+        self.runs_and_is_wanted(records)
+    }
+
+    /// The best one of these sessions, if it is to be suspended first.
+    pub(super) fn runs_and_is_wanted(&self, records: &[SessionRecord]) -> Option<SessionId> {
         let best = records.first()?;
         let chosen_by_user = match self.offered {
             Offered::Best => false,
@@ -67,7 +72,8 @@ impl<'a> Login<'a> {
     fn n_sessions(&self) -> usize {
         let sessions = &self.view.of_user(self.user).sessions;
         let here = |node: &NodeId| self.hosts.iter().any(|(_, view)| view.node == *node);
-        sessions.iter().filter(|placed| here(&placed.node)).count()
+        let on_old = self.old.iter().map(|old| old.sessions.len());
+        sessions.iter().filter(|placed| here(&placed.node)).count() + on_old.sum::<usize>()
     }
 
     /// The records as the client needs them: X2Go Client resumes at the server that a
@@ -108,7 +114,7 @@ impl<'a> Login<'a> {
         }
         let mut found = asked.join_all().await;
         found.sort_by_key(|(place, _, _)| *place);
-        let mut records = Vec::new();
+        let mut records = self.elsewhere_on_old(but, server);
         for (_, at, answer) in found {
             match answer {
                 Ok(mut theirs) => {
@@ -135,7 +141,7 @@ impl<'a> Login<'a> {
     }
 }
 
-fn reach_at(server: &ServerAddress, records: &mut [SessionRecord]) {
+pub(super) fn reach_at(server: &ServerAddress, records: &mut [SessionRecord]) {
     for record in records {
         record.server.clone_from(&server.host);
     }

@@ -1,0 +1,269 @@
+//! Makes one call within its bounds: so many at once, so long, so much output.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::agent::{OldAgent, SshWay, Way};
+use super::call::{Call, OperandError};
+use super::run::{self, Said};
+use super::slot::Slot;
+use super::ssh;
+
+/// Why an old agent gave no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// An operand could mean something to a shell.
+    #[error(transparent)]
+    Operand(#[from] OperandError),
+    /// There are too many calls at once, or too many agents.
+    #[error("too many calls of old agents at once")]
+    Busy,
+    /// Nothing came within the deadline.
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+    /// The program can't be started.
+    #[error("{program} can't be started")]
+    Start {
+        /// Which.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Talking to the program failed.
+    #[error("the program could not be talked to")]
+    Talk(#[source] io::Error),
+    /// The SSH server can't be reached, does not let the broker in, or has a host key that
+    /// is not known.
+    #[error("no connection: {said}")]
+    NoConnection {
+        /// What ssh said.
+        said: String,
+    },
+    /// More than can be an answer.
+    #[error("the answer is too long")]
+    TooLong,
+    /// The agent answered, and not with `OK`.
+    #[error("the agent said no: {said}")]
+    Refused {
+        /// In its own words.
+        said: String,
+    },
+}
+
+impl CallError {
+    /// Whether the agent itself can't be talked to, whoever asks.
+    fn is_of_agent(&self) -> bool {
+        match self {
+            Self::Silent(_) | Self::Start { .. } | Self::Talk(_) | Self::NoConnection { .. } => {
+                true
+            }
+            Self::Operand(_) | Self::Busy | Self::TooLong | Self::Refused { .. } => false,
+        }
+    }
+}
+
+/// One call on its way.
+pub(super) struct Calling {
+    pub(super) agent: OldAgent,
+    pub(super) slot: Arc<Slot>,
+    pub(super) call: Call,
+    pub(super) limit: Duration,
+}
+
+impl Calling {
+    /// Makes the call. It goes on in a task of its own, which keeps its places until the
+    /// program has really ended: one that is setuid can't be killed.
+    pub(super) async fn make(
+        self,
+        all: Arc<Semaphore>,
+        tasks: &TaskTracker,
+    ) -> Result<String, CallError> {
+        let (tell, told) = oneshot::channel();
+        let of_programs = tasks.clone();
+        tasks.spawn(async move {
+            let until = Instant::now() + self.limit;
+            let places = match self.places(all, until).await {
+                Ok(places) => places,
+                Err(error) => {
+                    let _ = tell.send(Err(error));
+                    return;
+                }
+            };
+            let mut child = None;
+            let talked = timeout_at(until, self.talk(&mut child, &of_programs)).await;
+            let answer = match talked {
+                Ok(answer) => answer,
+                Err(_elapsed) => Err(CallError::Silent(self.limit)),
+            };
+            self.judge(&answer);
+            // Who asked may be gone.
+            let _ = tell.send(answer);
+            if let Some(mut child) = child {
+                let _ = child.start_kill();
+                let _ = child.wait().await;
+            }
+            drop(places);
+        });
+        told.await.unwrap_or(Err(CallError::Busy))
+    }
+
+    async fn places(
+        &self,
+        all: Arc<Semaphore>,
+        until: Instant,
+    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), CallError> {
+        let places = async {
+            let own = Arc::clone(&self.slot.places).acquire_owned().await;
+            (own, all.acquire_owned().await)
+        };
+        match timeout_at(until, places).await {
+            Ok((Ok(own), Ok(of_all))) => Ok((own, of_all)),
+            _ => Err(CallError::Busy),
+        }
+    }
+
+    async fn talk(
+        &self,
+        place: &mut Option<Child>,
+        tasks: &TaskTracker,
+    ) -> Result<String, CallError> {
+        let (program, operands) = match &self.agent.way {
+            Way::Local => {
+                let operands = self.call.checked_operands()?;
+                let operands = operands.into_iter().map(str::to_owned).collect();
+                (&*self.agent.command, operands)
+            }
+            Way::Ssh(way) => {
+                let command = self.call.remote(&self.agent.command)?;
+                self.connect(way, tasks).await?;
+                (SSH, ssh::call(way, self.slot.socket(), command))
+            }
+        };
+        let child = place.insert(start(program, &operands)?);
+        let said = run::talk(child).await.map_err(CallError::Talk)?;
+        *place = None;
+        self.read(said)
+    }
+
+    fn read(&self, said: Said) -> Result<String, CallError> {
+        let Said {
+            stdout,
+            stderr,
+            code,
+            too_much,
+        } = said;
+        if too_much {
+            return Err(CallError::TooLong);
+        }
+        let is_good = stdout.starts_with("OK") && code == Some(0);
+        if is_good {
+            return Ok(stdout);
+        }
+        // ssh(1): 255 is an error of ssh itself; but the agent's own errors have it, too.
+        let is_ssh = matches!(self.agent.way, Way::Ssh(_));
+        let said = stderr;
+        if is_ssh && code == Some(255) && !self.slot.is_connected() {
+            return Err(CallError::NoConnection { said });
+        }
+        Err(CallError::Refused { said })
+    }
+
+    /// Connects, unless the connection stands.
+    async fn connect(&self, way: &SshWay, tasks: &TaskTracker) -> Result<(), CallError> {
+        let _turn = self.slot.connecting.acquire().await;
+        if self.slot.is_connected() {
+            return Ok(());
+        }
+        self.slot.set_master(None);
+        let socket = self.slot.socket();
+        // In our own folder in memory or nearly so: no wait that counts.
+        let _ = std::fs::remove_file(socket);
+        let mut master = start(SSH, &ssh::master(way, socket))?;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        // ssh makes the socket when it is let in, and tells in no other way.
+        while !socket.exists() {
+            if master.try_wait().map_err(CallError::Talk)?.is_some() {
+                let said = run::last_words(&mut master).await;
+                return Err(CallError::NoConnection { said });
+            }
+            look.tick().await;
+        }
+        if let Some(stderr) = master.stderr.take() {
+            tasks.spawn(tell_words(way.server.to_string(), stderr));
+        }
+        debug!(server = %way.server, "connected to an old server");
+        self.slot.set_master(Some(master));
+        Ok(())
+    }
+
+    /// What the answer says of the agent.
+    fn judge(&self, answer: &Result<String, CallError>) {
+        match answer {
+            Ok(_) => {
+                let known_user = match &self.call {
+                    Call::ListSessions(user) | Call::GetServers(user) => Some(user),
+                    _ => None,
+                };
+                self.slot.answered(known_user, Instant::now());
+            }
+            // Others got their answers meanwhile, so it is this user's matter.
+            Err(CallError::Silent(limit)) if self.slot.has_answered_within(*limit) => {
+                debug!(agent = %self.agent, "an old agent did not answer in time");
+            }
+            Err(error) if error.is_of_agent() => {
+                // A connection that stands is left to others; ssh itself finds out when the
+                // server is gone.
+                if !matches!(error, CallError::Silent(_)) {
+                    self.slot.set_master(None);
+                }
+                self.slot.failed(Instant::now());
+                let error = error as &dyn std::error::Error;
+                let agent = &self.agent;
+                warn!(%agent, error, "an old agent does not answer; it is passed over for a while");
+            }
+            Err(error) => {
+                let error = error as &dyn std::error::Error;
+                debug!(agent = %self.agent, error, "an old agent gave no good answer");
+            }
+        }
+    }
+}
+
+fn start(program: &str, operands: &[String]) -> Result<Child, CallError> {
+    run::start(program, operands).map_err(|source| CallError::Start {
+        program: program.to_owned(),
+        source,
+    })
+}
+
+/// Passes on what the connection says: which host key was taken unseen, say.
+async fn tell_words(server: String, mut stderr: impl tokio::io::AsyncRead + Unpin) {
+    use tokio::io::AsyncReadExt;
+    let mut words = [0; MAX_WORDS_BYTES];
+    while let Ok(n) = stderr.read(&mut words).await {
+        let Some(said) = words.get(..n).filter(|said| !said.is_empty()) else {
+            return;
+        };
+        let said = String::from_utf8_lossy(said);
+        warn!(
+            server,
+            said = said.trim(),
+            "the connection to an old server"
+        );
+    }
+}
+
+const SSH: &str = "/usr/bin/ssh";
+
+/// A log-in takes some hundred milliseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// For one line of the log.
+const MAX_WORDS_BYTES: usize = 512;

@@ -1,0 +1,127 @@
+//! How loaded are the old servers? Asked in the background, so that no log-in waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::agent::Way;
+use super::{Call, OldAgent, OldAgents, answer, old_hosts};
+use crate::settings::SettingsWatch;
+use crate::view::feed::FeedHandle;
+
+/// Polls the old servers that the session profiles name.
+#[derive(Debug)]
+pub struct Poller {
+    agents: OldAgents,
+    /// Of each broker in this daemon.
+    settings: Vec<SettingsWatch>,
+    feed: FeedHandle,
+}
+
+impl Poller {
+    /// Begins with what the settings say now.
+    #[must_use]
+    pub fn new(agents: OldAgents, settings: Vec<SettingsWatch>, feed: FeedHandle) -> Self {
+        Self {
+            agents,
+            settings,
+            feed,
+        }
+    }
+
+    /// Polls until told to stop, and ends the connections then.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = tick.tick() => {}
+            }
+            let named = self.named();
+            self.agents.keep_only(&named);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.poll(named) => {}
+            }
+        }
+        self.agents.keep_only(&[]);
+        self.agents.shared.tasks.close();
+        let all_end = self.agents.shared.tasks.wait();
+        if tokio::time::timeout(END_LIMIT, all_end).await.is_err() {
+            debug!("calls of old agents did not end in time; they are left");
+        }
+    }
+
+    /// The agents that the profiles name, each once.
+    fn named(&self) -> Vec<OldAgent> {
+        let view = self.feed.view();
+        let mut named: Vec<OldAgent> = Vec::new();
+        for settings in &self.settings {
+            let settings = Arc::clone(&settings.borrow());
+            let Some(backend) = settings.backend("inifile") else {
+                continue;
+            };
+            for profile in backend.profiles.iter() {
+                let mode = profile.query_mode.unwrap_or(backend.query_mode);
+                for host in old_hosts(profile, mode, &backend.old_agents, &view) {
+                    if !named.contains(&host.agent) {
+                        named.push(host.agent);
+                    }
+                }
+            }
+        }
+        named
+    }
+
+    async fn poll(&self, named: Vec<OldAgent>) {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut polls = JoinSet::new();
+        // The load of this host says nothing of others.
+        let others = |agent: &OldAgent| matches!(agent.way, Way::Ssh(_));
+        for agent in named.into_iter().filter(others) {
+            let (agents, places) = (self.agents.clone(), Arc::clone(&places));
+            polls.spawn(async move {
+                let _place = places.acquire().await;
+                agents.poll(&agent).await;
+            });
+        }
+        while polls.join_next().await.is_some() {}
+    }
+}
+
+impl OldAgents {
+    /// Asks one agent for its figures. That it did not answer was logged already.
+    async fn poll(&self, agent: &OldAgent) {
+        let Ok(slot) = self.slot(agent) else { return };
+        let Ok(told) = self.call(agent, Call::CheckLoad, LIMIT).await else {
+            return;
+        };
+        match answer::check_load(&told) {
+            Some(load) => slot.change_figures(|figures| figures.take_load(load, Instant::now())),
+            None => debug!(%agent, "an old agent told no load that can be read"),
+        }
+        if let Some(user) = slot.known_user() {
+            self.count(agent, &user, LIMIT).await;
+        }
+    }
+}
+
+/// Each poll starts Perl twice on the server: some 0.3 s of CPU, so 1 to 2 % of one.
+const EVERY: Duration = Duration::from_secs(20);
+
+/// Nobody waits for it.
+const LIMIT: Duration = Duration::from_secs(8);
+
+/// Servers at once; log-ins have the other places.
+const AT_ONCE: usize = 16;
+
+/// Programs are killed when the process stops; one that is setuid ends by itself.
+const END_LIMIT: Duration = Duration::from_secs(1);

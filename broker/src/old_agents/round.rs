@@ -1,0 +1,227 @@
+//! What do the old servers of a profile say of one user, at this moment?
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use proto::{NodeId, SessionProfileId, SessionRecord, Username};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::agent::{OldAgent, OldHost, Way};
+use super::{Call, CallError, LIST_DEADLINE, OldAgents, answer, figures};
+use crate::profiles::ProfileHost;
+use crate::view::{NodeView, PlacedSession};
+
+/// The answers of all agents that were asked, side by side.
+#[derive(Debug, Default)]
+pub struct Round {
+    answers: HashMap<OldAgent, Answer>,
+}
+
+/// What became of asking one agent.
+#[derive(Debug)]
+enum Answer {
+    Sessions(Vec<SessionRecord>),
+    /// It failed lately, and was not asked.
+    PassedOver,
+    Failed,
+}
+
+/// An old server as one log-in sees it.
+#[derive(Debug)]
+pub struct OldServer<'p> {
+    /// The host.
+    pub host: &'p ProfileHost,
+    /// Who speaks for it.
+    pub agent: OldAgent,
+    /// What placement takes it for.
+    pub view: NodeView,
+    /// The user's sessions on it, suspended ones first.
+    pub sessions: Vec<SessionRecord>,
+    /// Whether its agent did not answer in this round.
+    pub failed: bool,
+}
+
+/// The sessions of a user on old servers, by the profiles of which these are hosts.
+#[derive(Clone, Debug, Default)]
+pub struct OldSessions {
+    by_profile: HashMap<SessionProfileId, Vec<PlacedSession>>,
+}
+
+impl OldSessions {
+    /// Those on the hosts of this profile.
+    #[must_use]
+    pub fn of(&self, profile: &SessionProfileId) -> &[PlacedSession] {
+        self.by_profile.get(profile).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes in what a round said of the hosts of a profile.
+    pub fn add(&mut self, profile: &SessionProfileId, hosts: &[OldHost<'_>], round: &Round) {
+        let placed = hosts.iter().flat_map(|host| {
+            let sessions = round.sessions(host);
+            sessions.into_iter().map(|record| PlacedSession {
+                node: host.node.clone(),
+                session: record.summary(),
+            })
+        });
+        let placed: Vec<PlacedSession> = placed.collect();
+        if !placed.is_empty() {
+            self.by_profile.insert(profile.clone(), placed);
+        }
+    }
+}
+
+impl Round {
+    /// The user's sessions on one of the hosts.
+    #[must_use]
+    pub fn sessions(&self, host: &OldHost<'_>) -> Vec<SessionRecord> {
+        let mut found: Vec<SessionRecord> = Vec::new();
+        for (agent, answer) in &self.answers {
+            let Answer::Sessions(records) = answer else {
+                continue;
+            };
+            let own = *agent == host.agent && matches!(agent.way, Way::Ssh(_));
+            let here = records.iter().filter(|record| is_on(record, host, own));
+            for record in here {
+                if !found.iter().any(|known| known.id == record.id) {
+                    found.push(record.clone());
+                }
+            }
+        }
+        found.sort_by(|a, b| {
+            (a.state.letter() == 'R', &a.id).cmp(&(b.state.letter() == 'R', &b.id))
+        });
+        found
+    }
+
+    fn is_failed(&self, agent: &OldAgent) -> bool {
+        matches!(self.answers.get(agent), Some(Answer::Failed))
+    }
+
+    fn is_passed_over(&self, agent: &OldAgent) -> bool {
+        matches!(self.answers.get(agent), Some(Answer::PassedOver))
+    }
+}
+
+/// Whether a session is on this host, judging by the record; `own` is one that the host's
+/// own agent listed.
+fn is_on(record: &SessionRecord, host: &OldHost<'_>, own: bool) -> bool {
+    // x2golistsessions(8): two more fields with SQLite, which knows of its own server only.
+    // With PostgreSQL each agent lists the whole farm.
+    if record.tekictrl_and_tekidata_ports.is_some() {
+        return own;
+    }
+    NodeId::parse(&record.server).is_ok_and(|server| host.is_called(&server))
+}
+
+impl OldAgents {
+    /// Asks the agents of these hosts for the user's sessions, each agent once and all side
+    /// by side. Agents that failed lately are not asked.
+    pub async fn ask(&self, hosts: &[OldHost<'_>], user: &Username) -> Round {
+        let (mut asking, mut round) = (JoinSet::new(), Round::default());
+        let now = Instant::now();
+        for host in hosts {
+            if round.answers.contains_key(&host.agent) {
+                continue;
+            }
+            let slot = self.slot(&host.agent);
+            if slot.is_ok_and(|slot| slot.is_passed_over(now)) {
+                round.answers.insert(host.agent.clone(), Answer::PassedOver);
+                continue;
+            }
+            // Until it answers.
+            round.answers.insert(host.agent.clone(), Answer::Failed);
+            let (agents, agent, user) = (self.clone(), host.agent.clone(), user.clone());
+            asking.spawn(async move {
+                let listed = agents.list(&agent, &user).await;
+                (agent, listed)
+            });
+        }
+        while let Some(asked) = asking.join_next().await {
+            let Ok((agent, listed)) = asked else { continue };
+            // What was wrong with the others was logged when they were asked.
+            if let Ok(records) = listed {
+                round.answers.insert(agent, Answer::Sessions(records));
+            }
+        }
+        round
+    }
+
+    /// The user's sessions as one agent lists them. The local one is asked for the counts of
+    /// all servers as well, since nobody polls it.
+    ///
+    /// # Errors
+    /// When it does not answer within [`LIST_DEADLINE`].
+    pub async fn list(
+        &self,
+        agent: &OldAgent,
+        user: &Username,
+    ) -> Result<Vec<SessionRecord>, CallError> {
+        let list = self.call(agent, Call::ListSessions(user.clone()), LIST_DEADLINE);
+        let listed = match agent.way {
+            Way::Ssh(_) => list.await?,
+            Way::Local => {
+                let (listed, ()) = tokio::join!(list, self.count(agent, user, LIST_DEADLINE));
+                listed?
+            }
+        };
+        Ok(answer::sessions(&listed, user).unwrap_or_default())
+    }
+
+    /// Asks for the sessions of all servers. Without an answer the last counts stay.
+    pub(super) async fn count(&self, agent: &OldAgent, user: &Username, limit: Duration) {
+        let told = self
+            .call(agent, Call::GetServers(user.clone()), limit)
+            .await;
+        let servers = told.ok().and_then(|told| answer::servers(&told));
+        if let (Some(servers), Ok(slot)) = (servers, self.slot(agent)) {
+            slot.change_figures(|figures| figures.take_sessions(servers));
+        }
+    }
+
+    /// The hosts as placement and log-in need them, after a round.
+    pub fn servers<'p>(&self, hosts: Vec<OldHost<'p>>, round: &Round) -> Vec<OldServer<'p>> {
+        let now = Instant::now();
+        let server = |host: OldHost<'p>| OldServer {
+            view: self.view(&host, round, now),
+            sessions: round.sessions(&host),
+            failed: round.is_failed(&host.agent),
+            host: host.host,
+            agent: host.agent,
+        };
+        hosts.into_iter().map(server).collect()
+    }
+
+    fn view(&self, host: &OldHost<'_>, round: &Round, now: Instant) -> NodeView {
+        let slot = self.slot(&host.agent).ok();
+        let figures = slot.as_ref().map(|slot| slot.figures()).unwrap_or_default();
+        let load = match host.agent.way {
+            Way::Ssh(_) => figures.load(now),
+            // It would be that of this host.
+            Way::Local => None,
+        };
+        let n_sessions = figures.n_sessions(|name| host.is_called(name));
+        let in_flight = slot.map_or(0, |slot| slot.in_flight(&host.node, now));
+        let suspect = round.is_failed(&host.agent) || round.is_passed_over(&host.agent);
+        NodeView {
+            node: host.node.clone(),
+            address: NOWHERE,
+            state: figures::state(load, n_sessions, in_flight),
+            refreshed_at: now,
+            live: true,
+            followed: true,
+            suspect_until: suspect.then_some(now),
+        }
+    }
+
+    /// Tells that a user was sent to this server for a new session.
+    pub fn placed(&self, server: &OldServer<'_>) {
+        if let Ok(slot) = self.slot(&server.agent) {
+            slot.placed(&server.view.node, Instant::now());
+        }
+    }
+}
+
+/// No agent of the mesh listens for an old server.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);

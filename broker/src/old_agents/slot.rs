@@ -1,0 +1,173 @@
+//! What is kept for one old agent: its places, its connection, and what is known of it.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use proto::{NodeId, Username};
+use tokio::process::Child;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::figures::Figures;
+
+/// All that is kept for one old agent.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// So many calls at once.
+    pub(super) places: Arc<Semaphore>,
+    /// One may connect; the others wait for it and use what it made.
+    pub(super) connecting: Semaphore,
+    /// Where the connection's socket is.
+    pub(super) socket: PathBuf,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    master: Option<Child>,
+    passed_over_until: Option<Instant>,
+    answered_at: Option<Instant>,
+    /// Somebody who has an account there: the agent lists servers only for such.
+    known_user: Option<Username>,
+    figures: Figures,
+    placed: VecDeque<(NodeId, Instant)>,
+}
+
+impl Slot {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(MAX_CALLS)),
+            connecting: Semaphore::new(1),
+            socket,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Nothing is awaited and nothing long is done while it is held.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the connection stands, as far as can be seen from here.
+    pub(super) fn is_connected(&self) -> bool {
+        let mut kept = self.kept();
+        let runs = |child: &mut Child| matches!(child.try_wait(), Ok(None));
+        let is_there = kept.master.as_mut().is_some_and(runs);
+        if !is_there {
+            kept.master = None;
+        }
+        is_there && self.socket.exists()
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Takes the connection that was made; none ends the one that is there.
+    pub(super) fn set_master(&self, master: Option<Child>) {
+        self.kept().master = master;
+    }
+
+    /// It failed: it is passed over for a while, unless it answers before that.
+    pub(super) fn failed(&self, now: Instant) {
+        self.kept().passed_over_until = Some(now + PASSED_OVER);
+    }
+
+    pub(super) fn answered(&self, known_user: Option<&Username>, now: Instant) {
+        let mut kept = self.kept();
+        kept.passed_over_until = None;
+        kept.answered_at = Some(now);
+        if let Some(user) = known_user {
+            kept.known_user = Some(user.clone());
+        }
+    }
+
+    /// Whether it has answered anybody in that time.
+    pub(super) fn has_answered_within(&self, time: Duration) -> bool {
+        let at = self.kept().answered_at;
+        at.is_some_and(|at| at.elapsed() < time)
+    }
+
+    pub(super) fn is_passed_over(&self, now: Instant) -> bool {
+        self.kept()
+            .passed_over_until
+            .is_some_and(|until| now < until)
+    }
+
+    pub(super) fn known_user(&self) -> Option<Username> {
+        self.kept().known_user.clone()
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        self.kept().figures.clone()
+    }
+
+    pub(super) fn change_figures(&self, change: impl FnOnce(&mut Figures)) {
+        change(&mut self.kept().figures);
+    }
+
+    /// A user was placed on a host of this agent.
+    pub(super) fn placed(&self, node: &NodeId, now: Instant) {
+        let mut kept = self.kept();
+        if kept.placed.len() >= MAX_PLACED {
+            kept.placed.pop_front();
+        }
+        kept.placed.push_back((node.clone(), now));
+    }
+
+    /// How many were placed on the host lately.
+    pub(super) fn in_flight(&self, node: &NodeId, now: Instant) -> u32 {
+        let mut kept = self.kept();
+        kept.placed
+            .retain(|(_, at)| now.saturating_duration_since(*at) < IN_FLIGHT);
+        let n = kept.placed.iter().filter(|(to, _)| to == node).count();
+        u32::try_from(n).unwrap_or(u32::MAX)
+    }
+}
+
+/// sshd lets ten sessions use one connection (`MaxSessions`); two are left for operators.
+const MAX_CALLS: usize = 8;
+
+/// Long enough that nobody else waits for a server that is down, short enough that one that
+/// is back is used soon.
+const PASSED_OVER: Duration = Duration::from_secs(10);
+
+/// A session has started by then, and shows in the load.
+const IN_FLIGHT: Duration = Duration::from_secs(30);
+
+/// More log-ins than one server takes in that time.
+const MAX_PLACED: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proto::NodeId;
+    use tokio::time::Instant;
+
+    use super::{IN_FLIGHT, PASSED_OVER, Slot};
+
+    #[test]
+    fn one_that_failed_is_passed_over_until_it_answers_or_time_has_passed() {
+        let (slot, now) = (Slot::new("/s".into()), Instant::now());
+        assert!(!slot.is_passed_over(now));
+        slot.failed(now);
+        assert!(slot.is_passed_over(now + PASSED_OVER - Duration::from_millis(1)));
+        assert!(!slot.is_passed_over(now + PASSED_OVER));
+        slot.answered(None, now);
+        assert!(!slot.is_passed_over(now));
+    }
+
+    #[test]
+    fn placements_count_for_their_host_until_a_session_has_started() {
+        let (slot, now) = (Slot::new("/s".into()), Instant::now());
+        let node = |name: &str| NodeId::parse(name).unwrap();
+        slot.placed(&node("s1"), now);
+        slot.placed(&node("s1"), now);
+        slot.placed(&node("s2"), now);
+        assert_eq!(slot.in_flight(&node("s1"), now), 2);
+        assert_eq!(slot.in_flight(&node("s1"), now + IN_FLIGHT), 0);
+    }
+}
