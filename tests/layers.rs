@@ -43,6 +43,7 @@ const PURE: &[&str] = &[
     "proto/src",
     "broker/src/acl.rs",
     "broker/src/acl",
+    "broker/src/agent_key.rs",
     "broker/src/ini.rs",
     "broker/src/ini",
     "broker/src/logins.rs",

@@ -20,6 +20,7 @@
 //! act on a server but through its agent.
 
 pub mod acl;
+pub mod agent_key;
 pub mod agents;
 pub mod app;
 pub mod auth;

@@ -28,3 +28,4 @@ mod signals;
 mod site;
 mod slow_clients;
 mod small_farm;
+mod tools;

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::Frontend;
 use super::respond::Answer;
+use crate::agent_key;
 use crate::config::PublicKeysConfig;
 
 impl Frontend {
@@ -35,10 +36,8 @@ fn lines(config: &PublicKeysConfig) -> String {
                 owner,
                 ..
             } = config;
-            lines.push_str(&format!(
-                "command=\"{agent_command}\",no-port-forwarding,no-X11-forwarding,\
-                 no-agent-forwarding,no-pty {kind} {key} {owner}\n"
-            ));
+            lines += &agent_key::line(agent_command, kind, key, owner);
+            lines.push('\n');
         }
     }
     lines

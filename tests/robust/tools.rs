@@ -1,0 +1,5 @@
+//! Do the companion tools of x2gobroker 0.0.4.3 do what their options say?
+
+mod account;
+mod keygen;
+mod pubkeyauthorizer;
