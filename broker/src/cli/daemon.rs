@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use nix::sys::prctl;
 use nix::sys::stat::{Mode as FileMode, umask};
 use tokio::net::TcpSocket;
 use tracing::{info, warn};
@@ -80,6 +81,9 @@ fn start(sources: &SourceOptions, options: &DaemonOptions, log: Log) -> Result<E
         log.debug();
     }
     let reserved = drop_privileges(options, &origin, &config)?;
+    // Passwords are in its memory for a moment. After the last change of users, which would
+    // undo it.
+    prctl::set_dumpable(false).context("core dumps can't be switched off")?;
     if let Some(directory) = options.log_directory() {
         log.to_files(directory)?;
     }
