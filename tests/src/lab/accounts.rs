@@ -111,12 +111,24 @@ pub fn write(layer: &Path) -> anyhow::Result<()> {
         ),
         None => line.to_owned(),
     };
-    files::amend(layer, "etc/passwd", |text| format!("{text}{passwd}"))?;
-    files::amend(layer, "etc/shadow", |text| format!("{text}{shadow}"))?;
+    // A package of the original may have made the service's account here.
+    let others = |text: &str| -> String {
+        let known = |line: &&str| !accounts.iter().any(|account| is_of(line, &account.name));
+        let lines = text.lines().filter(known);
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    files::amend(layer, "etc/passwd", |text| others(text) + &passwd)?;
+    files::amend(layer, "etc/shadow", |text| others(text) + &shadow)?;
     files::amend(layer, "etc/group", |text| {
-        let lines: Vec<String> = text.lines().map(reads_sessions).collect();
+        let lines: Vec<String> = others(text).lines().map(reads_sessions).collect();
         format!("{}\n{group}", lines.join("\n"))
     })
+}
+
+/// Whether a line of such a file is about this name.
+fn is_of(line: &str, name: &str) -> bool {
+    line.strip_prefix(name)
+        .is_some_and(|rest| rest.starts_with(':'))
 }
 
 /// The groups that some of the people are in, beside their own.
