@@ -12,15 +12,22 @@
 #![expect(clippy::print_stdout, reason = "a farm test prints its figures")]
 
 mod agent_killed;
+mod any_replica;
+mod authids;
+mod authservice_killed;
 mod client_events;
 mod figures;
 mod greeter;
 mod host_cut_off;
 mod https_client;
+mod https_replicas;
 mod lab;
 mod login;
 mod mesh;
+mod no_secrets;
+mod pam_farm;
 mod pyhoca;
+mod real_passwords;
 mod replica_killed;
 mod server_lost;
 mod setuid;

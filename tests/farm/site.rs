@@ -55,7 +55,7 @@ impl Site {
         let lab = Lab::up(plan, &binaries::folder().unwrap()).unwrap();
         println!("the lab was up after {:.1?}", lab.took());
         enrol_all(&lab);
-        let authservice = start_authservice(&lab);
+        let authservice = start_authservice(&lab, BROKER);
         configure(&lab, setup);
         // As a service has it from systemd: a user who is not root may serve port 443.
         let ports = "echo 443 >/proc/sys/net/ipv4/ip_unprivileged_port_start";
@@ -176,17 +176,23 @@ fn start_agent(lab: &Lab, server: HostName) -> Process {
     lab.start_command(server, "agentd", &mut command).unwrap()
 }
 
-fn start_authservice(lab: &Lab) -> Process {
-    lab.write(BROKER, "root", "/etc/pam.d/x2gobroker", PAM_SERVICE)
+/// Starts the authservice of a broker host, with the PAM service that the package has.
+pub(crate) fn start_authservice(lab: &Lab, broker: HostName) -> Process {
+    lab.write(broker, "root", "/etc/pam.d/x2gobroker", PAM_SERVICE)
         .unwrap();
     let folder = ["install", "-d", "-o", "root", "-g", SERVICE, "-m", "750"];
     let folder = [&folder[..], &["/run/x2gobroker"]].concat();
-    lab.exec(BROKER, "root", &folder).unwrap();
+    lab.exec(broker, "root", &folder).unwrap();
+    run_authservice(lab, broker)
+}
+
+/// Runs the authservice of a broker host, where all that it needs is in its place.
+pub(crate) fn run_authservice(lab: &Lab, broker: HostName) -> Process {
     let argv = [program("x2gobroker-authservice")];
-    let mut command = lab.command(BROKER, "root", &[&argv[0]]).unwrap();
+    let mut command = lab.command(broker, "root", &[&argv[0]]).unwrap();
     command.envs([("RUST_LOG", "info"), ("NO_COLOR", "1")]);
     let mut service = lab
-        .start_command(BROKER, "authservice", &mut command)
+        .start_command(broker, "authservice", &mut command)
         .unwrap();
     service.wait_for_log(UP_LIMIT, &["ready"]).unwrap();
     service

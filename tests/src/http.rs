@@ -93,7 +93,14 @@ impl HttpClient {
         path: &str,
         fields: &[(&str, &str)],
     ) -> Result<HttpResponse, HttpError> {
-        let form = encode_form(fields);
+        self.post(path, &encode_form(fields))
+    }
+
+    /// Posts an encoded form to `path`, as [`Self::post_form`] does.
+    ///
+    /// # Errors
+    /// When there is no complete answer before the deadline.
+    pub fn post(&mut self, path: &str, form: &str) -> Result<HttpResponse, HttpError> {
         self.request(&format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
@@ -130,14 +137,18 @@ impl HttpClient {
         let server = self.server;
         let broken = |source| HttpError::Broken { server, source };
         stream.set_write_timeout(Some(left(end))).map_err(broken)?;
-        stream.write_all(request.as_bytes()).map_err(broken)?;
+        let written = stream.write_all(request.as_bytes());
         let mut reader = Reader {
             stream: &mut stream,
             server,
             end,
             bytes: Vec::new(),
         };
-        let (response, keep) = reader.response()?;
+        // Who is told that it sends too much is told before it has sent all.
+        let (response, keep) = match written {
+            Ok(()) => reader.response()?,
+            Err(error) => reader.response().or(Err(broken(error)))?,
+        };
         if keep {
             self.connection = Some(stream);
         }
@@ -256,17 +267,21 @@ fn parse_head(head: &[u8]) -> Option<(u16, Vec<(String, String)>)> {
 }
 
 /// Encodes a form as x2goclient does: all but letters, digits and `-._~` as %XX.
-fn encode_form(fields: &[(&str, &str)]) -> String {
+#[must_use]
+pub fn encode_form(fields: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = fields
         .iter()
-        .map(|(name, value)| format!("{}={}", percent(name), percent(value)))
+        .map(|(name, value)| format!("{}={}", percent(name.as_bytes()), percent(value.as_bytes())))
         .collect();
     pairs.join("&")
 }
 
-fn percent(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
+/// Encodes a value of a form, which may hold any bytes.
+#[must_use]
+pub fn percent(value: &[u8]) -> String {
+    value
+        .iter()
+        .map(|&byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 char::from(byte).to_string()
             }

@@ -13,6 +13,7 @@
 
 mod accounts;
 mod caller;
+mod clients;
 mod files;
 mod ground;
 mod host;
@@ -34,6 +35,7 @@ use anyhow::Context as _;
 
 pub use accounts::{ACCOUNTS, SERVICE, farm_user, password, write as write_accounts};
 pub use caller::{Call, Caller};
+pub use clients::Clients;
 pub use host::{CLIENT_HOST, HostName};
 pub use pyhoca::Pyhoca;
 pub use requirements::{Unmet, check as check_requirements, packages};
@@ -242,6 +244,16 @@ impl Lab {
         let program = format!("{}/plain-client", Self::TOOLS);
         let command = self.command(CLIENT_HOST, accounts::DESK, &[&program])?;
         Caller::start(command, &self.ground.log(name))
+    }
+
+    /// Starts a program on any host that asks brokers many things at once.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn clients(&self, host: HostName) -> anyhow::Result<Clients> {
+        let program = format!("{}/many-clients", Self::TOOLS);
+        let command = self.command(host, accounts::DESK, &[&program])?;
+        Clients::start(command, &self.ground.log(&format!("{host}-clients")))
     }
 
     /// Returns a file of a host as this process can open it.

@@ -100,7 +100,7 @@ impl Call {
         format!("{} {status} {text}", took.as_micros())
     }
 
-    fn from_line(line: &str) -> anyhow::Result<Self> {
+    pub(super) fn from_line(line: &str) -> anyhow::Result<Self> {
         let mut parts = line.splitn(3, ' ');
         let mut part = || parts.next().context("three parts");
         let took = Duration::from_micros(part()?.parse().context("microseconds")?);
