@@ -28,7 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Expiry};
 use crate::inventory::{Inventory, InventoryHandle, SessionDatabase};
-use crate::keys::{Keys, KeysSetup, LineRules, sshd_knows_utc_expiry};
+use crate::keys::{
+    Keys, KeysMode, KeysSetup, KeysSocket, KeysSocketError, LineRules, sshd_knows_utc_expiry,
+};
 use crate::load::{self, LoadReader};
 use crate::operations::{ACT_LIMIT, Operations};
 use crate::service::{AgentService, Sources};
@@ -82,6 +84,9 @@ pub enum AppError {
     /// The state directory can't be used.
     #[error("the state directory can't be used")]
     State(#[source] GenerationError),
+    /// sshd could not ask for keys.
+    #[error("sshd can't ask for temporary keys")]
+    KeysSocket(#[source] KeysSocketError),
     /// The gossip can't work.
     #[error("the gossip can't run")]
     Gossip(#[source] ClusterError),
@@ -201,6 +206,11 @@ impl App {
         let keys_setup = keys_setup(&config, generation);
         let (keys, keys_handle) = Keys::build(keys_setup, shim.clone(), clock);
         parts.add("keys", keys.run(rest.clone()));
+        if config.keys == KeysMode::Command {
+            let socket = KeysSocket::bind(&config.keys_socket).map_err(AppError::KeysSocket)?;
+            let asked = socket.run(keys_handle.clone(), serving.clone());
+            parts.add("socket of temporary keys", asked);
+        }
         parts.add_blocking("session database", move || poller.run());
         parts.add("inventory", inventory.run(rest.clone()));
         parts.add("identity", reloader.run(rest.clone()));

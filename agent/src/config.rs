@@ -15,7 +15,7 @@ use proto::NodeId;
 use crate::host;
 use crate::keys::KeysMode;
 use crate::load::{MAX_MHZ, MIN_MHZ};
-pub use raw::RawConfig;
+pub use raw::{KEYS_SOCKET, RawConfig};
 
 /// A configuration that is right.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,8 @@ pub struct Config {
     pub agent_program: PathBuf,
     /// Whether temporary keys are installed.
     pub keys: KeysMode,
+    /// Where sshd asks for them.
+    pub keys_socket: PathBuf,
     /// Whether their lines name the client's address.
     pub keys_from: bool,
     /// Whether their lines say when they end.
@@ -179,6 +181,7 @@ impl RawConfig {
             ("identity", &self.identity),
             ("state_directory", &self.state_directory),
             ("agent_program", &self.agent_program),
+            ("keys_socket", &self.keys_socket),
         ] {
             if !path.is_absolute() {
                 problems.add::<()>(key, format!("{:?} is not an absolute path", path.display()));
@@ -203,9 +206,10 @@ impl RawConfig {
         };
         let keys = match self.keys.as_str() {
             "files" => KeysMode::Files,
+            "command" => KeysMode::Command,
             "off" => KeysMode::Off,
             other => {
-                let what = format!("{other:?} is neither files nor off");
+                let what = format!("{other:?} is none of files, command and off");
                 problems.add::<()>("keys", what);
                 KeysMode::Off
             }
@@ -241,6 +245,7 @@ impl RawConfig {
             session_database,
             agent_program: self.agent_program,
             keys,
+            keys_socket: self.keys_socket,
             keys_from: self.keys_from,
             keys_expiry,
             capacity_mhz: self.capacity_mhz,

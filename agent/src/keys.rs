@@ -5,14 +5,19 @@
 //! the agent in between, the next one finds the note and removes the key. What can't be
 //! noted is not added. The line is the agent's own ([`LineRules`]), with a mark that no
 //! other line has: so nothing is removed that was not added here.
+//!
+//! Or no file is touched, and sshd asks for the keys ([`KeysSocket`]).
 
 mod engine;
 mod journal;
 mod ledger;
 mod line;
+mod offers;
 mod program;
+mod socket;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use proto::{Generation, KEY_LIMIT, KeyGrant, KeyOutcome, NodeId, PublicKey, Username};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use engine::Keys;
 pub use line::LineRules;
 pub use program::sshd_knows_utc_expiry;
+pub use socket::{KeysSocket, KeysSocketError};
 
 /// What the keys' owner must know beforehand.
 #[derive(Clone, Debug)]
@@ -41,6 +47,8 @@ pub struct KeysSetup {
 pub enum KeysMode {
     /// In the users' own files.
     Files,
+    /// sshd asks the agent for them ([`KeysSocket`]).
+    Command,
     /// Not at all.
     Off,
 }
@@ -79,6 +87,7 @@ enum Command {
         key: PublicKey,
         answer: oneshot::Sender<u32>,
     },
+    Offered(Username, oneshot::Sender<Vec<Arc<str>>>),
 }
 
 /// The beginning of the marks of one agent in one of its starts: homes may be shared among
@@ -113,8 +122,25 @@ impl KeysHandle {
     pub async fn revoke(&self, user: Username, key: PublicKey) -> Result<u32, KeysGone> {
         let (answer, asked) = oneshot::channel();
         let command = Command::Revoke { user, key, answer };
-        self.commands.send(command).await.map_err(|_| KeysGone)?;
-        asked.await.map_err(|_| KeysGone)
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_gone| KeysGone)?;
+        asked.await.map_err(|_gone| KeysGone)
+    }
+
+    /// The lines that open the account of `user` now, where sshd asks for them.
+    ///
+    /// # Errors
+    /// When the agent is stopping.
+    pub async fn offered(&self, user: Username) -> Result<Vec<Arc<str>>, KeysGone> {
+        let (answer, asked) = oneshot::channel();
+        let command = Command::Offered(user, answer);
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_gone| KeysGone)?;
+        asked.await.map_err(|_gone| KeysGone)
     }
 
     /// What may be told of the keys here.
@@ -132,3 +158,6 @@ impl KeysHandle {
 
 /// Requests take microseconds each; askers beyond these wait for their turn.
 const MAX_COMMANDS: usize = 256;
+
+#[cfg(test)]
+mod tests;

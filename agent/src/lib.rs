@@ -7,7 +7,8 @@
 //! [`authorise`] has checked their certificates. [`advertise`] gossips readiness and load.
 //! [`operations`] suspends and terminates sessions: [`shim_client`] runs the setuid program,
 //! the inventory shows that it has happened. [`keys`] has keys open accounts for a short
-//! while, and sees to it that they go again. [`app`] puts the parts together.
+//! while, and sees to it that they go again; [`authorized_keys`] is a program of its own
+//! by which sshd asks for them. [`app`] puts the parts together.
 //!
 //! Deliberately absent: PostgreSQL session databases; any decision about other servers; any write to x2goserver's files.
 //!
@@ -17,6 +18,7 @@ pub mod admission;
 pub mod advertise;
 pub mod app;
 pub mod authorise;
+pub mod authorized_keys;
 pub mod cli;
 pub mod config;
 pub mod host;

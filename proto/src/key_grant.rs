@@ -223,19 +223,26 @@ mod tests {
 
     #[test]
     fn a_field_that_can_not_be_right_is_named() {
-        let rows: [(&str, fn(&mut v1::KeyGrant)); 5] = [
-            ("public_key", |wire| {
-                wire.public_key = "ssh-rsa AAAA".to_owned()
-            }),
-            ("public_key", |wire| wire.public_key.push('\n')),
-            ("client", |wire| wire.client = "client1".to_owned()),
-            ("file", |wire| wire.file = "%h/../x".to_owned()),
-            ("file", |wire| wire.file.clear()),
-        ];
-        for (field, break_it) in rows {
+        let with = |field: &str, value: &str| {
             let mut wire = wire();
-            break_it(&mut wire);
-            assert_eq!(KeyGrant::try_from(wire).unwrap_err().field, field);
+            let place = match field {
+                "public_key" => &mut wire.public_key,
+                "client" => &mut wire.client,
+                _ => &mut wire.file,
+            };
+            value.clone_into(place);
+            wire
+        };
+        let rows = [
+            ("public_key", "ssh-rsa AAAA".to_owned()),
+            ("public_key", format!("{KEY}\n")),
+            ("client", "client1".to_owned()),
+            ("file", "%h/../x".to_owned()),
+            ("file", String::new()),
+        ];
+        for (field, value) in rows {
+            let error = KeyGrant::try_from(with(field, &value)).unwrap_err();
+            assert_eq!(error.field, field, "{value}");
         }
     }
 

@@ -35,8 +35,11 @@ pub struct RawConfig {
     /// as their users.
     pub agent_program: PathBuf,
     /// Temporary keys, for brokers that log their users in: `files` puts them into the
-    /// users' own files for as long as they last, `off` refuses them.
+    /// users' own files for as long as they last; with `command` sshd asks for them, see
+    /// `AuthorizedKeysCommand` in the examples; `off` refuses them.
     pub keys: String,
+    /// Where sshd's command asks, with `keys = "command"`.
+    pub keys_socket: PathBuf,
     /// Whether a temporary key is good only from the address at which the broker saw the
     /// client (`from=`). Not where a proxy, an SSH proxy or NAT stands before either.
     pub keys_from: bool,
@@ -64,6 +67,7 @@ impl Default for RawConfig {
             session_database: None,
             agent_program: PathBuf::from("/usr/lib/x2go/x2gobroker-agent"),
             keys: "files".to_owned(),
+            keys_socket: PathBuf::from(KEYS_SOCKET),
             keys_from: false,
             keys_expiry: "auto".to_owned(),
             capacity_mhz: None,
@@ -71,3 +75,6 @@ impl Default for RawConfig {
         }
     }
 }
+
+/// In the service's runtime directory.
+pub const KEYS_SOCKET: &str = "/run/x2gobroker-agent/keys.sock";

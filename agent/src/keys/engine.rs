@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::{Journal, JournalError};
 use super::ledger::{Added, KeyId, Ledger, Now, Removal};
+use super::offers::Offers;
 use super::program::{self, ProgramError};
 use super::{Command, KeysHandle, KeysMode, KeysSetup, KeysState, MAX_COMMANDS};
+use crate::host;
 use crate::shim_client::{KeyAct, KeyEdit, ShimClient, ShimError};
 
 /// The owner of the temporary keys; see the module above.
@@ -27,6 +29,9 @@ pub struct Keys {
     mode: KeysMode,
     program_owner: u32,
     ledger: Ledger,
+    offers: Offers,
+    /// Look-ups of accounts under way.
+    n_looking: usize,
     journal: Arc<Journal>,
     shim: ShimClient,
     clock: Clock,
@@ -67,6 +72,7 @@ enum Done {
     Noted(Vec<KeyId>, Result<(), JournalError>),
     Ran(KeyId, KeyAct, KeyEdit, Result<(), ShimError>),
     Checked(Result<(), ProgramError>),
+    Looked(Username, KeyGrant, oneshot::Sender<KeyOutcome>, bool),
 }
 
 impl Keys {
@@ -96,6 +102,8 @@ impl Keys {
         let keys = Self {
             mode: setup.mode,
             program_owner: setup.program_owner,
+            offers: Offers::new(setup.rules, setup.mark.clone()),
+            n_looking: 0,
             ledger: Ledger::new(setup.rules, setup.mark, read.noted, now),
             journal: Arc::new(journal),
             shim,
@@ -151,7 +159,11 @@ impl Keys {
                 for id in &concerned {
                     self.answer(*id, KeyOutcome::Failed);
                 }
-                let _given_up = answer.send(u32::try_from(concerned.len()).unwrap_or(u32::MAX));
+                let n_keys = concerned.len() + self.offers.revoke(&user, &key);
+                let _given_up = answer.send(u32::try_from(n_keys).unwrap_or(u32::MAX));
+            }
+            Command::Offered(user, answer) => {
+                let _given_up = answer.send(self.offers.of(&user, self.now().instant));
             }
         }
     }
@@ -163,6 +175,7 @@ impl Keys {
         }
         let refusal = match (self.mode, self.disk) {
             (KeysMode::Off, _) => Some(KeyOutcome::Refused),
+            (KeysMode::Command, _) => return self.look_up(user, grant, answer),
             (KeysMode::Files, Disk::Damaged) => Some(KeyOutcome::Failed),
             (KeysMode::Files, Disk::Good | Disk::Writing | Disk::Failed(_)) => None,
         };
@@ -188,8 +201,52 @@ impl Keys {
         }
     }
 
+    /// Looks whether that is an account for which a key may be offered.
+    fn look_up(&mut self, user: &Username, grant: &KeyGrant, answer: oneshot::Sender<KeyOutcome>) {
+        if self.n_looking >= MAX_LOOKING {
+            tracing::warn!(%user, "temporary key not offered: the name service is slow");
+            let _given_up = answer.send(KeyOutcome::Failed);
+            return;
+        }
+        self.n_looking += 1;
+        let (user, grant) = (user.clone(), grant.clone());
+        self.work.spawn_blocking(move || {
+            let uid = host::uid_of(&user);
+            let ordinary = uid.is_some_and(|uid| uid >= FIRST_ORDINARY && !RESERVED.contains(&uid));
+            Done::Looked(user, grant, answer, ordinary)
+        });
+    }
+
+    fn offer(
+        &mut self,
+        user: &Username,
+        grant: &KeyGrant,
+        answer: oneshot::Sender<KeyOutcome>,
+        is_ordinary: bool,
+    ) {
+        let now = self.now();
+        if !is_ordinary {
+            tracing::warn!(%user, "temporary key not offered: not an ordinary user");
+            let _given_up = answer.send(KeyOutcome::Refused);
+        } else if answer.is_closed() {
+            tracing::warn!(%user, "temporary key not offered: nobody waits any more");
+        } else if let Err(error) = self.offers.add(user, grant, now) {
+            tracing::warn!(%user, %error, "temporary key not offered");
+            let _given_up = answer.send(KeyOutcome::Failed);
+        } else {
+            tracing::info!(%user, "temporary key offered");
+            if answer.send(KeyOutcome::Installed).is_err() {
+                self.offers.revoke(user, &grant.key);
+            }
+        }
+    }
+
     fn take(&mut self, done: Done) {
         match done {
+            Done::Looked(user, grant, answer, is_ordinary) => {
+                self.n_looking = self.n_looking.saturating_sub(1);
+                self.offer(&user, &grant, answer, is_ordinary);
+            }
             Done::Noted(ids, Ok(())) => {
                 self.disk = Disk::Good;
                 self.disk_is_good = true;
@@ -206,13 +263,18 @@ impl Keys {
             Done::Noted(ids, Err(error)) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(error, "what can't be noted is not added");
-                self.disk = Disk::Failed(Instant::now() + DISK_PAUSE);
                 self.disk_is_good = false;
                 for id in ids {
                     self.answer(id, KeyOutcome::Failed);
                     self.ledger.forget(id);
                 }
                 self.ledger.note_later();
+                // Who has asked meanwhile is to hear soon, too.
+                self.disk = if self.ledger.has_unnoted() {
+                    Disk::Good
+                } else {
+                    Disk::Failed(Instant::now() + DISK_PAUSE)
+                };
             }
             Done::Ran(id, KeyAct::Add, edit, result) => self.added(id, &edit, &result),
             Done::Ran(id, KeyAct::Remove, edit, result) => self.removed(id, &edit, result),
@@ -294,12 +356,13 @@ impl Keys {
 
     fn begin_what_is_due(&mut self) {
         let now = self.now();
+        self.offers.expire(now.instant);
         let may_write = match self.disk {
             Disk::Good => true,
             Disk::Failed(again) => again <= Instant::now(),
             Disk::Writing | Disk::Damaged => false,
         };
-        if may_write && let Some((ids, noted)) = self.ledger.to_note() {
+        if may_write && let Some((ids, noted)) = self.ledger.note() {
             self.disk = Disk::Writing;
             let journal = Arc::clone(&self.journal);
             self.work
@@ -323,20 +386,26 @@ impl Keys {
 
     fn next_time(&self) -> Instant {
         let run = self.ledger.next_run().map(Instant::from_std);
+        let offer = self.offers.next_end().map(Instant::from_std);
         let disk = match self.disk {
             Disk::Failed(again) => Some(again),
             Disk::Good | Disk::Writing | Disk::Damaged => None,
         };
         let check = Some(self.next_check).filter(|_| self.mode == KeysMode::Files);
-        let times = [run, disk, check].into_iter().flatten();
+        let times = [run, offer, disk, check].into_iter().flatten();
         times.min().unwrap_or_else(|| Instant::now() + FAR)
     }
 
     fn publish(&self) {
-        let can_install = self.program == Some(true) && self.disk_is_good;
+        let n_keys = self.ledger.n_keys() + self.offers.n_keys();
         let state = KeysState {
-            installs: self.mode == KeysMode::Files && can_install,
-            n_keys: u32::try_from(self.ledger.n_keys()).unwrap_or(u32::MAX),
+            installs: match self.mode {
+                KeysMode::Files => self.program == Some(true) && self.disk_is_good,
+                // Whether sshd asks is the administrator's word.
+                KeysMode::Command => true,
+                KeysMode::Off => false,
+            },
+            n_keys: u32::try_from(n_keys).unwrap_or(u32::MAX),
         };
         self.published.send_if_modified(|told| {
             let is_new = *told != state;
@@ -353,6 +422,12 @@ impl Keys {
     }
 }
 
+/// As for the setuid program: the usual `UID_MIN` of login.defs(5).
+const FIRST_ORDINARY: u32 = 1000;
+/// nobody, of both widths.
+const RESERVED: [u32; 2] = [65534, 65535];
+/// Name services block, and other things want the agent's few threads, too.
+const MAX_LOOKING: usize = 3;
 /// A full disk seldom has room again at once.
 const DISK_PAUSE: Duration = Duration::from_secs(10);
 /// Packages change now and then.

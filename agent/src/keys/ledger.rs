@@ -206,7 +206,7 @@ impl Ledger {
     }
 
     /// What the journal is to hold, if it holds something else.
-    pub(super) fn to_note(&mut self) -> Option<(Vec<KeyId>, Vec<Noted>)> {
+    pub(super) fn note(&mut self) -> Option<(Vec<KeyId>, Vec<Noted>)> {
         if !std::mem::take(&mut self.is_dirty) {
             return None;
         }
@@ -220,6 +220,12 @@ impl Ledger {
             edit: entry.edit.clone(),
         });
         Some((unnoted, noted.collect()))
+    }
+
+    /// Whether a key waits to be noted.
+    pub(super) fn has_unnoted(&self) -> bool {
+        let mut stages = self.entries.values().map(|entry| entry.stage);
+        stages.any(|stage| stage == Stage::Unnoted)
     }
 
     /// The journal could not be written: it must be, later.
@@ -374,13 +380,16 @@ fn pause(tries: u32) -> Duration {
 }
 
 /// The journal stays below half a megabyte, and a wave of log-ins fits.
-const MAX_KEYS: usize = 512;
+pub(super) const MAX_KEYS: usize = 512;
 /// A person logs in once or twice within twenty seconds.
-const MAX_KEYS_OF_USER: usize = 8;
+pub(super) const MAX_KEYS_OF_USER: usize = 8;
 /// So that a second log-in soon after the first one needs no second line, and a clock that
 /// is a little off shuts nobody out.
-const EXPIRY_SLACK: Duration = Duration::from_secs(60);
+pub(super) const EXPIRY_SLACK: Duration = Duration::from_secs(60);
 /// A home that is away for long comes back after some hours: then its keys go.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// About a day.
 const MAX_TRIES: u32 = 288;
+
+#[cfg(test)]
+mod tests;
