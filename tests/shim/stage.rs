@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(crate) const SESSION: &str = "alice-50-1795327217_stRTERMINAL_dp24";
 pub(crate) struct Stage {
     // Ends before its folder is removed.
     holder: Process,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Who starts the program: numbers of a user and of its only group.
@@ -72,10 +73,12 @@ impl Stage {
         let log = folder.path().join("log");
         let mut holder = Process::start_tied("the stage", &mut hold, &log).unwrap();
         holder.wait_for_log(UP_LIMIT, &["ready"]).unwrap();
-        Some(Self {
-            holder,
-            _folder: folder,
-        })
+        Some(Self { holder, folder })
+    }
+
+    /// The stage's own folder, which everybody may read.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Runs the program as `caller` with these operands.
