@@ -24,6 +24,7 @@ const OURS: &[(&str, &[&str])] = &[
 const OWNERS: &[(&str, &[&str])] = &[
     ("chitchat", &["agent/gossip"]),
     ("async-trait", &["agent/gossip"]),
+    ("aws-lc-rs", &["broker"]),
     ("rcgen", &["pki"]),
     ("x509-parser", &["pki"]),
     ("rustls", &["pki"]),
@@ -44,6 +45,7 @@ const PURE: &[&str] = &[
     "broker/src/acl.rs",
     "broker/src/acl",
     "broker/src/agent_key.rs",
+    "broker/src/autologin/pair.rs",
     "broker/src/ini.rs",
     "broker/src/ini",
     "broker/src/logins.rs",

@@ -14,7 +14,10 @@ use proto::v1::admit_response::Verdict as WireVerdict;
 use proto::v1::agent_client::AgentClient;
 use proto::v1::refused::Reason;
 use proto::v1::{AdmitRequest, AdmitResponse, WatchEvent, WatchRequest};
-use proto::{NodeId, NodeState, SessionProfileId, SessionRecord, Username, WireError};
+use proto::{
+    KEY_LIMIT, KeyGrant, KeyOutcome, NodeId, NodeState, SessionProfileId, SessionRecord, Username,
+    WireError,
+};
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
@@ -37,6 +40,8 @@ pub struct Admission {
     pub state: NodeState,
     /// Its decision.
     pub verdict: Verdict,
+    /// What became of the key that was to open the account.
+    pub key: KeyOutcome,
 }
 
 /// The decision of an agent.
@@ -147,29 +152,62 @@ impl AgentLink {
         self.address
     }
 
-    /// Asks whether the user may start, or has what to resume, on this server.
+    /// Asks whether the user may start, or has what to resume, on this server, and has
+    /// `key` open their account if so.
     ///
     /// # Errors
-    /// When there is no answer that can be read within [`ADMIT_DEADLINE`].
+    /// When there is no answer that can be read within [`ADMIT_DEADLINE`]. With a key there
+    /// is [`KEYED_DEADLINE`], as long as the agent answers other questions meanwhile: a home
+    /// may be slow, but a server that is gone is to be passed over soon.
     pub async fn admit(
         &self,
         user: &Username,
         profile: &SessionProfileId,
         forced: bool,
+        key: Option<KeyGrant>,
     ) -> Result<Admission, AskError> {
+        if key.is_none() {
+            return self.admitted(user, profile, forced, None).await;
+        }
+        let admitted = std::pin::pin!(self.admitted(user, profile, forced, key));
+        let is_gone = std::pin::pin!(async {
+            tokio::time::sleep(ADMIT_DEADLINE).await;
+            match self.resumable(user).await {
+                Ok(_) => std::future::pending().await,
+                Err(error) => error,
+            }
+        });
+        tokio::select! {
+            biased;
+            answer = admitted => answer,
+            error = is_gone => Err(error),
+        }
+    }
+
+    async fn admitted(
+        &self,
+        user: &Username,
+        profile: &SessionProfileId,
+        forced: bool,
+        key: Option<KeyGrant>,
+    ) -> Result<Admission, AskError> {
+        let limit = match key {
+            Some(_) => KEYED_DEADLINE,
+            None => ADMIT_DEADLINE,
+        };
         let request = AdmitRequest {
             node: self.node.as_str().to_owned(),
             user: user.as_str().to_owned(),
             profile: profile.as_str().to_owned(),
             forced,
-            key: None,
+            key: key.map(Into::into),
         };
         let mut client =
             AgentClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
-        match tokio::time::timeout(ADMIT_DEADLINE, client.admit(request)).await {
+        match tokio::time::timeout(limit, client.admit(request)).await {
             Err(_elapsed) => Err(AskError::Silent {
                 node: self.node.clone(),
-                limit: ADMIT_DEADLINE,
+                limit,
             }),
             Ok(Err(status)) => Err(self.error(status)),
             Ok(Ok(response)) => {
@@ -241,7 +279,11 @@ fn read_admission(wire: AdmitResponse) -> Result<Admission, WireError> {
         },
         WireVerdict::Refused(refused) => Verdict::Refused(read_refusal(refused.reason())?),
     };
-    Ok(Admission { state, verdict })
+    Ok(Admission {
+        state,
+        verdict,
+        key: KeyOutcome::from_wire(wire.key),
+    })
 }
 
 fn read_refusal(reason: Reason) -> Result<Refusal, WireError> {
@@ -261,6 +303,12 @@ fn read_refusal(reason: Reason) -> Result<Refusal, WireError> {
 /// How long a log-in waits for one agent: a hundred round trips of a local network, and
 /// short enough that a user does not notice that a server has just died.
 pub const ADMIT_DEADLINE: Duration = Duration::from_millis(250);
+
+/// How long the same takes with a key for the user: what the agent may take over it, and
+/// twice a question without one.
+pub const KEYED_DEADLINE: Duration = ADMIT_DEADLINE
+    .saturating_add(ADMIT_DEADLINE)
+    .saturating_add(KEY_LIMIT);
 
 /// Nobody waits for a watch but the task that keeps it; it covers a connect and a
 /// handshake on a busy machine.

@@ -28,6 +28,7 @@ use tracing::{error, info, warn};
 
 use crate::auth::Authenticator;
 use crate::auth::sharing::{Follower, SpentTeller};
+use crate::autologin::{KeyPair, KeyPairsOwner};
 use crate::config::load::Origin;
 use crate::config::{Config, GossipTiming, MeshConfig};
 use crate::frontend::https::sites::Sites;
@@ -176,11 +177,13 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         dir: dir.clone(),
         source,
     })?;
+    let (pairs_owner, pairs) = KeyPairsOwner::new(KeyPair::generate);
     let placing = Placing {
         feed: feed_handle.clone(),
         key,
         round,
         old_agents: old_agents.clone(),
+        keys: pairs,
     };
     let follower = Follower::new(authenticator.clone(), handle.members(), identity.clone());
     let running = CancellationToken::new();
@@ -232,6 +235,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     parts.add("used AUTHIDs", follower.run(running.clone()));
     let poller = Poller::new(old_agents, desk.settings, feed_handle);
     parts.add("old agents", poller.run(running.clone()));
+    parts.add("key pairs", pairs_owner.run(running.clone()));
     parts.add("groups", groups_owner.run(running.clone()));
     for resolver in desk.resolvers {
         parts.add("client names", resolver.run(running.clone()));

@@ -9,6 +9,7 @@ mod accounts;
 mod address;
 mod agents;
 mod auth;
+mod autologin;
 mod brokers;
 mod client_events;
 mod default_files;
@@ -32,6 +33,7 @@ pub use accounts::AccountsConfig;
 pub use address::HostAndPort;
 pub use agents::OldAgentsConfig;
 pub use auth::{AuthConfig, AuthIdConfig, BackendAuth, FailureLimits, HttpsGetConfig, Mechanism};
+pub use autologin::AutologinConfig;
 pub use brokers::NamedBroker;
 pub use client_events::{ClientConfig, ClientEvents};
 pub use frontends::{FrontendConfig, PublicKeysConfig, Refusal};
@@ -87,6 +89,8 @@ pub struct Config {
     pub inifile: InifileConfig,
     /// The backend without session profiles.
     pub zeroconf: ZeroconfConfig,
+    /// How users get on without typing a password again.
+    pub autologin: AutologinConfig,
     /// What clients are told beyond the original.
     pub clients: ClientConfig,
     /// Bounds of the front ends.
@@ -237,6 +241,7 @@ impl Config {
             frontends,
             inifile,
             zeroconf: ZeroconfConfig::build(raw),
+            autologin: AutologinConfig::build(raw),
             clients,
             limits,
             scripts: scripts::scripts(raw),

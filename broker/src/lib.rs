@@ -24,6 +24,7 @@ pub mod agent_key;
 pub mod agents;
 pub mod app;
 pub mod auth;
+pub mod autologin;
 pub mod cli;
 pub mod client_names;
 pub mod config;

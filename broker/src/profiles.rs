@@ -5,6 +5,7 @@
 
 mod broker_keys;
 mod host;
+mod keys;
 mod literal;
 mod options;
 mod qt;
@@ -20,6 +21,7 @@ use proto::SessionProfileId;
 
 pub(crate) use host::HostKey;
 pub use host::{HostError, ProfileHost};
+pub use keys::{ProfileKeys, SshProxy};
 pub use options::OptionValue;
 pub use qt::PlainValues;
 pub use query_mode::{AgentQueryMode, HostKeyPolicy};
@@ -53,6 +55,8 @@ pub struct SessionProfile {
     pub command: String,
     /// Who may see and use it.
     pub acl: Acl,
+    /// What it says of autologin.
+    pub keys: ProfileKeys,
     /// Its lines in a plain answer.
     pub rendered: Rendered,
     /// The names of its hosts, comma joined, as clients are shown them.
@@ -189,6 +193,7 @@ impl SessionProfile {
         let options = options::client_options(reading, inherited);
         let acl = broker_keys::acl(reading);
         broker_keys::broker_keys(reading);
+        let keys = keys::profile_keys(reading, &options);
         let hosts = read_hosts(reading);
         let sshport = read_sshport(reading, &options);
         if reading.is_broken() {
@@ -208,6 +213,7 @@ impl SessionProfile {
             acl,
             query_mode: broker_keys::query_mode(reading),
             host_key_policy: broker_keys::host_key_policy(reading),
+            keys,
             line: reading.section.line(),
             options,
         })

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::config::{
-    AccountsConfig, AuthConfig, ClientConfig, Config, FrontendConfig, InifileConfig,
-    OldAgentsConfig,
+    AccountsConfig, AuthConfig, AutologinConfig, ClientConfig, Config, FrontendConfig,
+    InifileConfig, OldAgentsConfig,
 };
 use crate::names::ServerAddress;
 use crate::profiles::{self, AgentQueryMode, DEFAULT_SSH_PORT, SessionProfiles};
@@ -40,6 +40,8 @@ pub struct Backend {
     pub query_mode: AgentQueryMode,
     /// How agents of x2gobroker 0.0.4.3 are called.
     pub old_agents: Arc<OldAgentsConfig>,
+    /// How users get on without typing a password again.
+    pub autologin: AutologinConfig,
     /// What clients are told beyond the original.
     pub clients: ClientConfig,
     /// The session profiles.
@@ -67,6 +69,7 @@ impl Settings {
             auth: Arc::new(config.auth.inifile.clone()),
             query_mode,
             old_agents: Arc::clone(&old_agents),
+            autologin: config.autologin.clone(),
             clients: config.clients,
             profiles,
             accounts: Arc::new(config.accounts.clone()),
@@ -78,6 +81,7 @@ impl Settings {
             auth: Arc::new(config.auth.zeroconf.clone()),
             query_mode: AgentQueryMode::None,
             old_agents,
+            autologin: config.autologin.clone(),
             clients: config.clients,
             profiles: Arc::new(profiles::zeroconf(&zeroconf.desktop_shell)),
             accounts: Arc::new(config.accounts.clone()),

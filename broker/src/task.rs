@@ -13,14 +13,17 @@ pub mod select_session;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use proto::{ClientOrder, Secret, SessionId, Username};
+use proto::{ClientOrder, PublicKey, Secret, SessionId};
 use tracing::{debug, info, warn};
 
 use crate::auth::{Authenticated, Authenticator, Denied, Granted, PasswordChange};
+use crate::autologin::Plan;
 use crate::config::ClientEvents;
-use crate::profiles::SessionProfile;
+use crate::names::Resolved;
+use crate::profiles::{AgentQueryMode, ProfileHost, SessionProfile};
 use crate::scripts::Scripts;
 use crate::settings::{Backend, Settings, SettingsWatch};
+use crate::view::FarmView;
 use access::{Access, Directory};
 use client_event::told;
 use list_sessions::{Listed, list_all_sessions};
@@ -28,7 +31,7 @@ use nobody::select_for_nobody;
 use old_sessions::on_old_servers;
 use request::{Request, Task};
 use scripted::Scripted;
-use select_session::{Placing, Selected, Terms, select_session};
+use select_session::{KeyOffer, Placing, Selected, Terms, select_with_key};
 
 /// A broker as clients see it: its settings, who checks credentials, and the farm.
 #[derive(Clone, Debug)]
@@ -130,20 +133,9 @@ impl Broker {
             Task::TestConnection => Answer::TestConnection,
             Task::ListSessions => self.list(backend, &who).await,
             Task::SelectSession => match backend.fixed_server.clone() {
-                Some(server) => Answer::Selected(Selected {
-                    server,
-                    resume: Vec::new(),
-                }),
+                Some(server) => Answer::Selected(Selected::unasked(server)),
                 None => match self.profile(backend, &who, sid).await {
-                    Some(profile) => {
-                        let terms = Terms {
-                            offered: backend.clients.offered,
-                            mode: profile.query_mode.unwrap_or(backend.query_mode),
-                            old_agents: &backend.old_agents,
-                        };
-                        let user = who.account();
-                        self.select(profile, user, terms, request, scripted).await
-                    }
+                    Some(profile) => self.select(profile, backend, &who, request, scripted).await,
                     None => Answer::NoSuchProfile,
                 },
             },
@@ -200,9 +192,31 @@ impl Broker {
         let old = on_old_servers(&self.placing, backend, usable(), who.account()).await;
         let view = self.placing.feed.view();
         let counted = backend.clients.session_counts;
+        let mut profiles = list_all_sessions(usable(), &view, &old, who.account(), counted);
+        if who.account().is_some() {
+            self.promise_keys(backend, &view, &mut profiles);
+        }
         Answer::Profiles {
-            profiles: list_all_sessions(usable(), &view, &old, who.account(), counted),
+            profiles,
             events: backend.clients.events,
+        }
+    }
+
+    /// Says where a key will come with the answer to `selectsession`, and has some made.
+    fn promise_keys(&self, backend: &Backend, view: &FarmView, profiles: &mut [Listed<'_>]) {
+        for listed in profiles.iter_mut() {
+            let plan = plan_of(listed.profile, backend);
+            let mode = mode_of(listed.profile, backend);
+            let is_old = |host: &ProfileHost| is_asked_without_mesh(mode, host, view);
+            // An old agent installs no keys for this broker.
+            let installs = |host: &ProfileHost| {
+                let of_mesh = view.installs_keys(host);
+                of_mesh.or(is_old(host).then_some(false))
+            };
+            listed.autologin = plan.is_some_and(|plan| plan.can_be_promised(installs));
+        }
+        if profiles.iter().any(|listed| listed.autologin) {
+            self.placing.keys.prepare();
         }
     }
 
@@ -235,16 +249,26 @@ impl Broker {
     async fn select(
         &self,
         profile: &SessionProfile,
-        user: Option<&Username>,
-        terms: Terms<'_>,
+        backend: &Backend,
+        who: &Authenticated,
         request: &Request,
         scripted: Scripted<'_>,
     ) -> Answer<'static> {
+        let terms = Terms {
+            offered: backend.clients.offered,
+            mode: mode_of(profile, backend),
+            old_agents: &backend.old_agents,
+        };
+        let user = who.account();
         let no_server = Answer::NoServer {
             sshport: profile.sshport,
         };
         let selected = match user {
-            Some(user) => select_session(&self.placing, profile, user, terms).await,
+            Some(user) => {
+                let own = request.pubkey.as_ref();
+                let offer = self.key_for(profile, backend, own, who.client()).await;
+                select_with_key(&self.placing, profile, user, terms, offer).await
+            }
             None => select_for_nobody(&self.placing, profile),
         };
         let selected = match selected {
@@ -257,5 +281,57 @@ impl Broker {
         };
         let selected = scripted.selected(request, profile, selected).await;
         selected.map_or(no_server, Answer::Selected)
+    }
+
+    /// A key for a login: the client's own, or one of a new pair. None where no agent would
+    /// install it, or where none of the pairs is ready in time.
+    async fn key_for<'p>(
+        &self,
+        profile: &'p SessionProfile,
+        backend: &'p Backend,
+        own: Option<&PublicKey>,
+        client: IpAddr,
+    ) -> Option<KeyOffer<'p>> {
+        let plan = plan_of(profile, backend)?;
+        let view = self.placing.feed.view();
+        if !plan.may_work(|host| view.installs_keys(host)) {
+            return None;
+        }
+        if let Some(own) = own {
+            return Some(KeyOffer::of_client(plan, client, own.clone()));
+        }
+        match self.placing.keys.take().await {
+            Ok(pair) => Some(KeyOffer::of_pair(plan, client, pair)),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(profile = %profile.id, error, "no key; the user types their password");
+                None
+            }
+        }
+    }
+}
+
+/// None where the profile wants no keys, and where nobody expects agents.
+fn plan_of<'p>(profile: &'p SessionProfile, backend: &'p Backend) -> Option<Plan<'p>> {
+    match mode_of(profile, backend) {
+        AgentQueryMode::None => None,
+        AgentQueryMode::Mesh | AgentQueryMode::Local | AgentQueryMode::Ssh => {
+            Plan::of(profile, &backend.autologin)
+        }
+    }
+}
+
+/// By which way the agents of the profile's hosts are asked.
+fn mode_of(profile: &SessionProfile, backend: &Backend) -> AgentQueryMode {
+    profile.query_mode.unwrap_or(backend.query_mode)
+}
+
+/// Whether a host that the mesh does not know is asked all the same.
+fn is_asked_without_mesh(mode: AgentQueryMode, host: &ProfileHost, view: &FarmView) -> bool {
+    match mode {
+        AgentQueryMode::Mesh | AgentQueryMode::None => false,
+        AgentQueryMode::Local | AgentQueryMode::Ssh => {
+            view.hosts().look_up(host) == Resolved::Unknown
+        }
     }
 }

@@ -38,6 +38,8 @@ pub struct NodeView {
     pub refreshed_at: Instant,
     /// Whether the failure detector holds it for alive.
     pub live: bool,
+    /// Whether its agent says that it installs keys.
+    pub installs_keys: bool,
     /// Whether its sessions are followed at this moment. If not, what the view shows of
     /// them is stale.
     pub followed: bool,
@@ -87,6 +89,14 @@ impl FarmView {
     #[must_use]
     pub fn link(&self, node: &NodeId) -> Option<&AgentLink> {
         self.links.get(node)
+    }
+
+    /// Whether a host of a profile installs keys; none when it has no living agent.
+    #[must_use]
+    pub fn installs_keys(&self, host: &ProfileHost) -> Option<bool> {
+        let node = self.hosts.resolve(host)?;
+        let node = self.node(node).filter(|node| node.live)?;
+        Some(node.installs_keys)
     }
 
     /// Which host name means which server.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use proto::v1::agent_client::AgentClient;
-use proto::v1::{ListSessionsRequest, SuspendRequest};
-use proto::{SessionId, SessionRecord, Username, WireError};
+use proto::v1::{AddKeyRequest, ListSessionsRequest, SuspendRequest};
+use proto::{KeyGrant, KeyOutcome, SessionId, SessionRecord, Username, WireError};
 
-use super::{ADMIT_DEADLINE, AgentLink, AskError, MAX_ANSWER_BYTES};
+use super::{ADMIT_DEADLINE, AgentLink, AskError, KEYED_DEADLINE, MAX_ANSWER_BYTES};
 
 impl AgentLink {
     /// Has a session of the user suspended, and returns when it is.
@@ -27,6 +27,27 @@ impl AgentLink {
             }),
             Ok(Err(status)) => Err(self.error(status)),
             Ok(Ok(_suspended)) => Ok(()),
+        }
+    }
+
+    /// Has a key open the account of the user for a while, without a session.
+    ///
+    /// # Errors
+    /// When there is no answer within [`KEYED_DEADLINE`].
+    pub async fn add_key(&self, user: &Username, key: KeyGrant) -> Result<KeyOutcome, AskError> {
+        let request = AddKeyRequest {
+            node: self.node.as_str().to_owned(),
+            user: user.as_str().to_owned(),
+            key: Some(key.into()),
+        };
+        let mut client = AgentClient::new(self.channel.clone());
+        match tokio::time::timeout(KEYED_DEADLINE, client.add_key(request)).await {
+            Err(_elapsed) => Err(AskError::Silent {
+                node: self.node.clone(),
+                limit: KEYED_DEADLINE,
+            }),
+            Ok(Err(status)) => Err(self.error(status)),
+            Ok(Ok(response)) => Ok(KeyOutcome::from_wire(response.into_inner().key)),
         }
     }
 

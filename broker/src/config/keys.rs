@@ -206,7 +206,6 @@ fn at(file: &str, section: &Section, entry: &Entry, text: String) -> Problem {
 }
 
 const UNKNOWN: &str = "this key is not known and has no effect";
-const NOT_YET: &str = "this has no effect in this version";
 const MESH: &str = "this has no effect: agents are asked through the mesh";
 const OUR_PREFIX: &str = "X2GOBROKER_";
 
@@ -218,9 +217,6 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
         "cookie-directory",
         "this has no effect: the broker writes no cookie files",
     ),
-    ("global", "default-session-autologin", NOT_YET),
-    ("global", "default-authorized-keys", NOT_YET),
-    ("global", "default-sshproxy-authorized-keys", NOT_YET),
     ("global", "default-portscan-x2goservers", MESH),
     ("global", "default-use-load-checker", MESH),
     ("global", "load-checker-intervals", MESH),

@@ -10,7 +10,7 @@ use crate::names::ServerAddress;
 use crate::profiles::{DEFAULT_SSH_PORT, Gap, OptionValue};
 use crate::task::list_sessions::{HostsShown, Listed};
 use crate::task::request::{Request, Task};
-use crate::task::select_session::Selected;
+use crate::task::select_session::{GivenKey, Selected};
 use crate::task::{Answer, Reply};
 
 /// The whole answer to a request that was let in.
@@ -111,6 +111,15 @@ fn list<'a>(items: impl Iterator<Item = &'a str>) -> Value<'a> {
 
 fn selected_session(selected: &Selected) -> Value<'_> {
     let mut members = server(&selected.server);
+    match &selected.key {
+        GivenKey::Nothing => {}
+        GivenKey::OfClient => {
+            members.insert("authentication_pubkey", "ACCEPTED".into());
+        }
+        GivenKey::Private(key) => {
+            members.insert("key", key.expose().into());
+        }
+    }
     if let Some(record) = selected.resume.first() {
         let line = record.line_for(&record.server).to_string();
         members.insert("session_info", line.into());

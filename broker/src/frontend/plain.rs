@@ -3,13 +3,14 @@
 //! Lines end with LF alone, since X2Go Client finds nothing behind CR LF. An answer to
 //! `selectsession` always has a `SERVER:` line with a port: without it the client ends.
 
-use proto::{ClientOrder, SessionId, SessionRecord, Username};
+use proto::{ClientOrder, SessionId, Username};
 
 use crate::config::ClientEvents;
 use crate::frontend::hosts::ShownHosts;
 use crate::names::ServerAddress;
 use crate::profiles::Gap;
 use crate::task::list_sessions::{HostsShown, Listed, SessionCounts};
+use crate::task::select_session::{GivenKey, Selected};
 use crate::task::{Answer, Reply};
 
 /// The whole answer to a request that was let in.
@@ -28,7 +29,7 @@ pub fn answer(reply: &Reply<'_>, shown: HostsShown) -> String {
             }
             answer
         }
-        Answer::Selected(selected) => select_session(authid, &selected.server, &selected.resume),
+        Answer::Selected(selected) => select_session(authid, selected),
         Answer::NoSuchProfile => no_such_profile(authid),
         Answer::NoServer { sshport } => no_server(authid, *sshport),
     }
@@ -105,16 +106,22 @@ pub fn client_order(authid: Option<&str>, order: ClientOrder, session: &SessionI
 
 /// The answer to `selectsession` with a server, and the records of the sessions to resume,
 /// the best one first. Each record names the address that is handed out for its server:
-/// X2Go Client resumes there, at the port of `server`.
+/// X2Go Client resumes there, at the port of `server`. The private key stands between them;
+/// of a client's own key nothing is said.
 #[must_use]
-pub fn select_session(
-    authid: Option<&str>,
-    server: &ServerAddress,
-    resume: &[SessionRecord],
-) -> String {
+pub fn select_session(authid: Option<&str>, selected: &Selected) -> String {
+    let Selected {
+        server,
+        resume,
+        key,
+    } = selected;
     let mut answer = String::with_capacity(HEAD_BYTES + SELECT_BYTES);
     write_head(&mut answer, authid);
     write_line(&mut answer, "SERVER:", server);
+    match key {
+        GivenKey::Nothing | GivenKey::OfClient => {}
+        GivenKey::Private(key) => answer.push_str(key.expose()),
+    }
     // One label for all: X2Go Client takes the lines behind it for further sessions.
     let mut label = "SESSION_INFO:";
     for record in resume {
@@ -128,21 +135,19 @@ pub fn select_session(
 /// user.
 #[must_use]
 pub fn no_such_profile(authid: Option<&str>) -> String {
-    let server = ServerAddress {
-        host: NO_SUCH_PROFILE.to_owned(),
-        port: crate::profiles::DEFAULT_SSH_PORT,
-    };
-    select_session(authid, &server, &[])
+    nowhere(authid, NO_SUCH_PROFILE, crate::profiles::DEFAULT_SSH_PORT)
 }
 
 /// The answer to `selectsession` when no server takes the user.
 #[must_use]
 pub fn no_server(authid: Option<&str>, sshport: u16) -> String {
-    let server = ServerAddress {
-        host: NO_SERVER.to_owned(),
-        port: sshport,
-    };
-    select_session(authid, &server, &[])
+    nowhere(authid, NO_SERVER, sshport)
+}
+
+fn nowhere(authid: Option<&str>, host: &str, port: u16) -> String {
+    let host = host.to_owned();
+    let server = ServerAddress { host, port };
+    select_session(authid, &Selected::unasked(server))
 }
 
 /// The body of an error answer; its content type is [`ERROR_CONTENT_TYPE`].
@@ -204,8 +209,8 @@ fn write_line(answer: &mut String, label: &str, value: &dyn std::fmt::Display) {
 /// the profile list.
 const HEAD_BYTES: usize = 512;
 
-/// `SERVER:` and a session record.
-const SELECT_BYTES: usize = 512;
+/// `SERVER:`, a session record and a private key of 1.7 KB.
+const SELECT_BYTES: usize = 2304;
 
 /// User, status and empty line.
 const PROFILE_EXTRA_BYTES: usize = 96;

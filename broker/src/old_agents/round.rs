@@ -210,6 +210,7 @@ impl OldAgents {
             state: figures::state(load, n_sessions, in_flight),
             refreshed_at: now,
             live: true,
+            installs_keys: false,
             followed: true,
             suspect_until: suspect.then_some(now),
         }

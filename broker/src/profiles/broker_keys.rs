@@ -4,7 +4,7 @@ use super::literal::{filled_items, is_plain_list};
 use super::query_mode::{AgentQueryMode, HostKeyPolicy};
 use super::reading::Reading;
 use crate::acl::{Acl, ClientPattern, NamePattern, Order, Rules};
-use crate::ini::{Entry, flag};
+use crate::ini::Entry;
 
 /// The ACL of a profile. What can't be read never lets more in: an unknown key leaves the
 /// profile out, a broken entry matches nobody in an allow list and everybody in a deny list.
@@ -28,10 +28,8 @@ pub(super) fn broker_keys(reading: &mut Reading<'_>) {
             continue;
         };
         let text = match name {
-            "session-autologin" if flag(&entry.value) != Some(true) => continue,
-            "session-autologin" => "autologin is not done yet; users type their password",
+            "session-autologin" | "authorized-keys" | "sshproxy-authorized-keys" => continue,
             "agent-query-mode" | "agent-hostkey-policy" => continue,
-            "authorized-keys" | "sshproxy-authorized-keys" => continue,
             "portscan-x2goservers" | "use-load-checker" => {
                 "this has no effect: the mesh asks its agents"
             }

@@ -217,11 +217,11 @@ fn a_small_file_can_not_fill_the_memory() {
 
 #[test]
 fn what_stands_in_default_is_told_once() {
-    let default = "[DEFAULT]\nbroker-session-autologin=true\nwidth=wide\n";
+    let default = "[DEFAULT]\nbroker-session-autologin=maybe\nwidth=wide\n";
     let (profiles, problems) = parse(&format!("{default}[a]\nwidth=1\n[b]\n[c]\n"));
     assert_eq!(ids(&profiles), ["a"]);
     let expected = [
-        "profiles:2: [DEFAULT] broker-session-autologin: autologin is not done yet; users type their password",
+        "profiles:2: [DEFAULT] broker-session-autologin: this is neither true nor false; taken as false",
         "profiles:3: [DEFAULT] width: this is not a number; write one, or not-set",
     ];
     assert_eq!(problems, expected);

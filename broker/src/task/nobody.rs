@@ -30,10 +30,8 @@ pub(super) fn select_for_nobody(
         why: "no host of the profile is up".to_owned(),
     })?;
     info!(profile = %profile.id, host = host.name, "a host for a client without a user");
-    Ok(Selected {
-        server: address_for_client(host, profile.sshport),
-        resume: Vec::new(),
-    })
+    let server = address_for_client(host, profile.sshport);
+    Ok(Selected::unasked(server))
 }
 
 /// Hosts whose agent is alive, and those that have none.

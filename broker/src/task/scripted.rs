@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::request::Request;
-use super::select_session::Selected;
+use super::select_session::{GivenKey, Selected};
 use crate::auth::{Denied, WhyDenied};
 use crate::profiles::SessionProfile;
 use crate::scripts::{Facts, Refused, Scripts, ScriptsConfig, Server, Stage};
@@ -72,6 +72,8 @@ impl Scripted<'_> {
             // A session is where it is: on another server there is none to resume.
             if server != selected.server.host {
                 selected.resume.clear();
+                // So is a key.
+                selected.key = GivenKey::Nothing;
             }
             selected.server.host = server;
             selected.server.port = port;

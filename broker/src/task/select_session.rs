@@ -5,6 +5,7 @@
 //! the user's session, or a place for it; then the servers that placement names, one
 //! after the other, until one takes the session.
 
+mod keyed;
 mod old;
 mod resume;
 
@@ -12,11 +13,13 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use old::old_servers;
-use proto::{NodeId, NodeState, Readiness, SessionRecord, Username};
+use proto::{KEY_LIMIT, NodeId, NodeState, Readiness, SessionRecord, Username};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+pub use self::keyed::{GivenKey, KeyOffer, select_with_key};
 use crate::agents::{Admission, AskError, Refusal, Verdict};
+use crate::autologin::KeyPairs;
 use crate::config::OldAgentsConfig;
 use crate::names::{Resolved, ServerAddress, address_for_client};
 use crate::old_agents::{OldAgents, OldServer};
@@ -38,6 +41,8 @@ pub struct Placing {
     pub round: Duration,
     /// The way to servers that are not in the mesh.
     pub old_agents: OldAgents,
+    /// Pairs of keys for clients that have none.
+    pub keys: KeyPairs,
 }
 
 /// Where the client is to go.
@@ -49,6 +54,20 @@ pub struct Selected {
     /// each is the address that clients are given for it. More than one only when all are
     /// to be offered.
     pub resume: Vec<SessionRecord>,
+    /// What the client logs in with.
+    pub key: GivenKey,
+}
+
+impl Selected {
+    /// A server that was not asked, so that nothing waits there.
+    #[must_use]
+    pub fn unasked(server: ServerAddress) -> Self {
+        Self {
+            server,
+            resume: Vec::new(),
+            key: GivenKey::Nothing,
+        }
+    }
 }
 
 /// Which of their sessions users are offered.
@@ -93,6 +112,7 @@ pub async fn select_session(
     profile: &SessionProfile,
     user: &Username,
     terms: Terms<'_>,
+    offer: Option<&KeyOffer<'_>>,
 ) -> Result<Selected, NoServer> {
     if profile.is_shadow() {
         return first_host(profile);
@@ -115,6 +135,10 @@ pub async fn select_session(
     hosts.extend(old.iter().map(|old| (old.host, &old.view)));
     let failed = old.iter().filter(|old| old.failed);
     let silent = failed.map(|old| &old.view.node).collect();
+    let limit = match offer {
+        Some(_) => LOGIN_LIMIT + KEY_LIMIT,
+        None => LOGIN_LIMIT,
+    };
     let mut login = Login {
         placing,
         view: &view,
@@ -125,7 +149,8 @@ pub async fn select_session(
         old: &old,
         silent,
         was_refused: false,
-        until: Instant::now() + LOGIN_LIMIT,
+        until: Instant::now() + limit,
+        offer,
     };
     if let Some(selected) = login.where_the_user_is().await {
         return Ok(selected);
@@ -153,6 +178,8 @@ struct Login<'a> {
     old: &'a [OldServer<'a>],
     silent: HashSet<&'a NodeId>,
     until: Instant,
+    /// The key that is to open the account.
+    offer: Option<&'a KeyOffer<'a>>,
     /// Some server has said no.
     was_refused: bool,
 }
@@ -302,11 +329,16 @@ impl<'a> Login<'a> {
         let Some(link) = self.view.link(&node.node) else {
             return Answer::Unavailable;
         };
-        let admission = match link.admit(self.user, &self.profile.id, forced).await {
+        let key = self.offer.map(KeyOffer::grant);
+        let admission = match link.admit(self.user, &self.profile.id, forced, key).await {
             Ok(admission) => admission,
             Err(error) => return self.no_answer(node, &error),
         };
-        let Admission { state, verdict } = self
+        let Admission {
+            state,
+            verdict,
+            key,
+        } = self
             .suspended_first(link, &node.node, forced, admission)
             .await;
         let at = (state.generation, state.version);
@@ -334,7 +366,12 @@ impl<'a> Login<'a> {
         };
         let server = address_for_client(host, self.profile.sshport);
         let resume = self.offer(&node.node, &server, resume).await;
-        Answer::Taken(Selected { server, resume })
+        let key = self.given(node, key);
+        Answer::Taken(Selected {
+            server,
+            resume,
+            key,
+        })
     }
 
     fn no_answer(&mut self, node: &'a NodeView, error: &AskError) -> Answer {
@@ -394,10 +431,8 @@ fn first_host(profile: &SessionProfile) -> Result<Selected, NoServer> {
     let host = host.ok_or_else(|| NoServer {
         why: "the profile has no host".to_owned(),
     })?;
-    Ok(Selected {
-        server: address_for_client(host, profile.sshport),
-        resume: Vec::new(),
-    })
+    let server = address_for_client(host, profile.sshport);
+    Ok(Selected::unasked(server))
 }
 
 /// None of the profile's hosts has an agent: one is handed out unasked, as the original
@@ -415,10 +450,8 @@ fn without_agents(
         why: "the profile has no host".to_owned(),
     })?;
     info!(%user, profile = %profile.id, host = host.name, "no host of the profile has an agent");
-    Ok(Selected {
-        server: address_for_client(host, profile.sshport),
-        resume: Vec::new(),
-    })
+    let server = address_for_client(host, profile.sshport);
+    Ok(Selected::unasked(server))
 }
 
 /// In so many rounds of gossip a replica that was just started has heard of everybody.

@@ -130,6 +130,7 @@ impl FarmState {
             next.followed = false;
         }
         next.live = member.live;
+        next.installs_keys = member.advert.installs_keys;
         next.address = member.address;
         self.replace(next);
         if let Some(state) = &member.advert.state {
@@ -164,6 +165,7 @@ impl FarmState {
             state,
             refreshed_at: now,
             live: true,
+            installs_keys: member.advert.installs_keys,
             followed: false,
             suspect_until: None,
         };

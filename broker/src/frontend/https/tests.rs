@@ -13,6 +13,7 @@ use tower::ServiceExt;
 use super::{ClientAddress, Frontend, asks_for_connection_only, backend_name, router};
 use crate::auth::Authenticator;
 use crate::auth::testing::Farm;
+use crate::autologin::{KeyPair, KeyPairsOwner};
 use crate::client_names::ClientNamesResolver;
 use crate::config::{Config, Sources};
 use crate::frontend::form::{self, Dialect};
@@ -121,6 +122,7 @@ impl Site {
             key,
             round: Duration::from_secs(1),
             old_agents: OldAgents::new("/nonexistent/sockets".into()),
+            keys: KeyPairsOwner::new(KeyPair::generate).1,
         };
         let (resolver, client_names) = ClientNamesResolver::new(settings.clone());
         let (groups_owner, groups) = GroupsOwner::new(groups::look_up, GroupLimits::default());

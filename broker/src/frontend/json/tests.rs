@@ -9,7 +9,7 @@ use crate::names::ServerAddress;
 use crate::profiles::SessionProfiles;
 use crate::task::list_sessions::{HostsShown, Listed, ListedSession};
 use crate::task::request::Request;
-use crate::task::select_session::Selected;
+use crate::task::select_session::{GivenKey, Selected};
 use crate::task::{Answer, Reply};
 
 fn request(body: &str) -> Request {
@@ -47,6 +47,7 @@ fn selected(host: &str, resume: Vec<SessionRecord>) -> Answer<'static> {
             port: 22,
         },
         resume,
+        key: GivenKey::Nothing,
     })
 }
 

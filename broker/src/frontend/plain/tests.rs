@@ -1,4 +1,4 @@
-use proto::{NodeId, SessionRecord, SessionState, Username};
+use proto::{NodeId, Secret, SessionRecord, SessionState, Username};
 
 use super::{error_body, granted, list_sessions, no_server, no_such_profile, select_session};
 use crate::acl::{Asker, ClientNames, Groups};
@@ -6,6 +6,7 @@ use crate::frontend::golden;
 use crate::names::{ServerAddress, address_for_client};
 use crate::profiles::{PlainValues, SessionProfiles};
 use crate::task::list_sessions::{HostsShown, Listed, ListedSession};
+use crate::task::select_session::{GivenKey, Selected};
 
 /// Values stand as the original writes them, unless a test says otherwise.
 fn profiles(case: &str) -> SessionProfiles {
@@ -172,7 +173,7 @@ fn servers_are_given_as_the_original_gives_them() {
         let host = profile.hosts.iter().find(|h| h.name == host).unwrap();
         let recorded = golden::body(case, file);
         let server = address_for_client(host, profile.sshport);
-        let ours = select_session(golden::authid(&recorded), &server, &[]);
+        let ours = select_session(golden::authid(&recorded), &Selected::unasked(server));
         assert_same(&ours, &recorded);
     }
 }
@@ -195,8 +196,11 @@ fn the_session_to_resume_follows_the_server() {
             host: "s1".to_owned(),
             port: 22,
         };
-        let records = std::slice::from_ref(&record);
-        let ours = select_session(golden::authid(&recorded), &server, records);
+        let selected = Selected {
+            resume: vec![record.clone()],
+            ..Selected::unasked(server)
+        };
+        let ours = select_session(golden::authid(&recorded), &selected);
         assert_same(&ours, &recorded);
         // X2Go Client resumes at field 4 of the record.
         let server = ServerAddress {
@@ -207,10 +211,38 @@ fn the_session_to_resume_follows_the_server() {
             server: server.host.clone(),
             ..record
         };
-        let ours = select_session(None, &server, &[record]);
+        let selected = Selected {
+            resume: vec![record],
+            ..Selected::unasked(server)
+        };
+        let ours = select_session(None, &selected);
         assert!(ours.contains("\nSERVER:10.77.0.101:2022\nSESSION_INFO:"));
         assert!(ours.contains("|50|10.77.0.101|S|"), "{ours}");
     }
+}
+
+#[test]
+fn a_private_key_stands_between_the_server_and_the_session() {
+    // Cookies and keys of recordings are not real ones; a key has this form.
+    let recorded = golden::body("ssh-auto-select", "response.http");
+    let at = recorded.find("-----BEGIN RSA PRIVATE KEY-----\n").unwrap();
+    let server = ServerAddress {
+        host: "s1".to_owned(),
+        port: 22,
+    };
+    let selected = Selected {
+        key: GivenKey::Private(Secret::new(recorded[at..].to_owned())),
+        ..Selected::unasked(server)
+    };
+    let ours = select_session(golden::authid(&recorded), &selected);
+    assert_same(&ours, &recorded);
+    let selected = Selected {
+        key: GivenKey::OfClient,
+        ..selected
+    };
+    let recorded = golden::body("ssh-auto-select-pubkey", "response.http");
+    let ours = select_session(golden::authid(&recorded), &selected);
+    assert_same(&ours, &recorded);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::resume::reach_at;
-use super::{Answer, LOGIN_LIMIT, Login, Placing, Selected, Terms};
+use super::{Answer, GivenKey, LOGIN_LIMIT, Login, Placing, Selected, Terms};
 use crate::names::{ServerAddress, address_for_client};
 use crate::old_agents::{OldServer, old_hosts};
 use crate::placement::UserSession;
@@ -65,7 +65,12 @@ impl<'a> Login<'a> {
         }
         let server = address_for_client(old.host, self.profile.sshport);
         let resume = self.offer(node, &server, sessions).await;
-        Answer::Taken(Selected { server, resume })
+        Answer::Taken(Selected {
+            server,
+            resume,
+            // An old agent could not be relied on to remove it.
+            key: GivenKey::Nothing,
+        })
     }
 
     /// The user's sessions there, of which the best one, if it runs, is taken over.

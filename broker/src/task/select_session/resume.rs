@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{LOGIN_LIMIT, Login, Offered};
+use super::{KeyOffer, LOGIN_LIMIT, Login, Offered};
 use crate::agents::{Admission, AgentLink, Verdict};
 use crate::names::{ServerAddress, address_for_client};
 use crate::profiles::ProfileHost;
@@ -39,7 +39,9 @@ impl<'a> Login<'a> {
         }
         // The user has waited already; what follows may take its usual time.
         self.until = Instant::now() + LOGIN_LIMIT;
-        match link.admit(user, &self.profile.id, forced).await {
+        // The same key again: it opens the account from now on for its whole time.
+        let key = self.offer.map(KeyOffer::grant);
+        match link.admit(user, &self.profile.id, forced, key).await {
             Ok(now) => now,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
