@@ -3,6 +3,7 @@
 //! (`sshd -i`), so no port is needed.
 
 use std::fs;
+use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -107,8 +108,8 @@ impl LogIn {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sshd_takes_a_temporary_key_from_the_users_file_with_a_pty_and_forwarded_ports() {
-    let files = "AuthorizedKeysFile %h/.ssh/authorized_keys %h/.x2go/authorized_keys";
-    let Some(log_in) = LogIn::up("keys_expiry = 'on'", files) else {
+    let files = example("sshd-keys-files.conf");
+    let Some(log_in) = LogIn::up("keys_expiry = 'on'", &files) else {
         return;
     };
     assert!(!log_in.lets_in("id"));
@@ -132,10 +133,10 @@ async fn sshd_asks_the_agent_for_temporary_keys_and_no_home_is_touched() {
         return;
     };
     let folder = log_in.server.folder.display().to_string();
-    let lines = format!(
-        "AuthorizedKeysCommand {HELPER} --socket {folder}/run/keys.sock %u\n\
-         AuthorizedKeysCommandUser x2gobroker\n"
-    );
+    let lines = example("sshd-keys-command.conf");
+    assert!(lines.contains(&format!("{HELPER} %u\n")), "{lines}");
+    let asking = format!("{HELPER} --socket {folder}/run/keys.sock %u");
+    let lines = lines.replace(&format!("{HELPER} %u"), &asking);
     let config = log_in.server.folder.join("sshd_config");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(config, text + &lines).unwrap();
@@ -177,6 +178,12 @@ async fn sshd_asks_the_agent_for_temporary_keys_and_no_home_is_touched() {
 #[expect(clippy::disallowed_methods, reason = "figures are told to the reader")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// What administrators are told to write.
+fn example(name: &str) -> String {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    fs::read_to_string(workspace.join("deploy/examples").join(name)).unwrap()
 }
 
 const COMMAND: &str = "keys = 'command'\nkeys_socket = 'FOLDER/run/keys.sock'";
