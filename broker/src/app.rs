@@ -34,13 +34,14 @@ use crate::config::{Config, GossipTiming, MeshConfig};
 use crate::frontend::https::sites::Sites;
 use crate::frontend::https::socket::BindError;
 use crate::frontend::https::{Places, Serving};
+use crate::frontend::ssh::SshSocketError;
 use crate::groups::{self, GroupLimits, GroupsOwner};
 use crate::old_agents::{OldAgents, Poller};
 use crate::placement::PlacementKey;
 use crate::process::{self, Process};
 use crate::task::select_session::Placing;
 use crate::view::feed::Feed;
-use clients::{Desk, bind_clients};
+use clients::{Desk, bind_clients, bind_ssh};
 use parts::Parts;
 pub(crate) use signals::Reloads;
 use signals::Signals;
@@ -114,6 +115,9 @@ pub enum AppError {
     /// Sockets that systemd hands over.
     #[error("a socket that systemd hands over can't be used")]
     Handed(#[source] io::Error),
+    /// The socket of the SSH front end.
+    #[error("clients can't ask over SSH")]
+    Ssh(#[source] SshSocketError),
     /// A named broker's configuration.
     #[error("the configuration of the broker {name} can't be used: {problems}")]
     NamedBroker {
@@ -200,11 +204,12 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         resolvers: Vec::new(),
         settings: Vec::new(),
     };
-    desk.add(&config, origin.clone());
+    let main_broker = desk.add(&config, origin.clone());
     for named in &config.brokers {
         desk.add_named(named, &origin)?;
     }
     let listeners = bind_clients(&config, std::mem::take(&mut process.reserved))?;
+    let ssh = bind_ssh(&config, main_broker)?;
     let log = process.log.clone();
     let mut signals = Signals::new(log, desk.reloaders.len()).map_err(AppError::Signals)?;
 
@@ -256,6 +261,9 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     for listener in listeners {
         let (serving_all, stop) = (serving_all.clone(), serving.clone());
         clients.add("client listener", listener.run(serving_all, stop, GRACE));
+    }
+    if let Some(ssh) = ssh {
+        clients.add("SSH front end", ssh.run(serving.clone(), GRACE));
     }
     process.ready();
     info!(node = %config.mesh.node, %generation, %advertise, "replica started");

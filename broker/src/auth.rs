@@ -12,6 +12,7 @@ pub mod failures;
 mod https_get;
 pub mod pam;
 mod password;
+mod peer;
 mod preset;
 pub mod sharing;
 mod slots;
@@ -29,13 +30,14 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
-use crate::config::{AuthConfig, FailureLimits};
+use crate::config::{AuthConfig, FailureLimits, Mechanism};
 use crate::logins::{Login, LoginRules};
 use authid::{AuthId, Facts};
 pub use change::{PasswordChange, WhyKept};
 use decision::Step;
 use failures::Failures;
 use password::Passwords;
+pub use peer::{LocalPeer, Source};
 use slots::Slots;
 use spent::Spent;
 
@@ -129,6 +131,9 @@ pub enum WhyDenied {
     /// A script of the operator said no.
     #[error("refused by a script")]
     Script,
+    /// The request is for somebody else than who is at the other end of the socket.
+    #[error("another user than the one of the socket")]
+    Peer,
 }
 
 /// Checks credentials. Cloning is cheap; all clones know which AUTHIDs are spent.
@@ -198,7 +203,8 @@ impl Authenticator {
         }))
     }
 
-    /// Checks the credentials of a request from `client`.
+    /// Checks the credentials of a request from `source`: an address, or a process of this
+    /// host that needs no password, since the kernel says who it is.
     ///
     /// A request for another login than the user's own needs a rule: the answer will hold
     /// the sessions of that account.
@@ -210,13 +216,20 @@ impl Authenticator {
         how: &AuthConfig,
         logins: &LoginRules,
         credentials: &Credentials,
-        client: IpAddr,
+        source: impl Into<Source>,
         renewal: Renewal,
     ) -> Result<Granted, Denied> {
+        let Source { client, peer } = source.into();
         let login = decision::login(logins, credentials);
-        let checked = match login.map(|login| Authenticated { login, client }) {
-            Ok(who) => self.check(how, credentials, who, renewal).await,
-            Err(why) => Err(why),
+        let who = login.map(|login| Authenticated { login, client });
+        let checked = match (who, &peer) {
+            (Ok(who), None) => self.check(how, credentials, who, renewal).await,
+            (Ok(who), Some(peer)) if who.user() == Some(peer.user()) => {
+                let how = peer::instead_of_password(how);
+                self.check(&how, credentials, who, renewal).await
+            }
+            (Ok(_), Some(_)) => Err(WhyDenied::Peer),
+            (Err(why), _) => Err(why),
         };
         Self::tell(credentials, client, &checked);
         checked_or_denied(checked)
@@ -244,6 +257,9 @@ impl Authenticator {
         let authid = match decision::step(how, credentials, preset.as_ref())? {
             Step::LetIn => None,
             Step::LetInByPreset => preset,
+            Step::AskForPassword if how.mechanism == Mechanism::LocalPeer => {
+                self.new_authid(how, &who, self.now(), renewal)
+            }
             Step::AskForPassword => {
                 // In a task of its own: a client that hangs up does not undo that it guessed,
                 // nor free its place while the question is still asked.

@@ -7,6 +7,7 @@ mod daemon;
 mod detach;
 mod options;
 mod privileges;
+pub mod ssh;
 pub mod tools;
 
 use std::collections::BTreeMap;

@@ -23,6 +23,7 @@ mod near;
 mod process;
 mod raw;
 mod scripts;
+mod ssh;
 mod zeroconf;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub use frontends::{FrontendConfig, PublicKeysConfig, Refusal};
 pub use http::{HttpConfig, HttpsConfig, UnixSocketConfig};
 pub use mesh::{GossipTiming, MeshConfig};
 pub use process::ProcessConfig;
+pub use ssh::{SSH_SOCKET, SshConfig};
 pub use zeroconf::ZeroconfConfig;
 
 use crate::ini::Problem;
@@ -97,6 +99,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The operator's own scripts.
     pub scripts: ScriptsConfig,
+    /// Where clients ask that come by SSH.
+    pub ssh: SshConfig,
     /// Further brokers in this daemon.
     pub brokers: Vec<NamedBroker>,
 }
@@ -245,6 +249,7 @@ impl Config {
             clients,
             limits,
             scripts: scripts::scripts(raw),
+            ssh: SshConfig::build(raw),
             brokers: brokers::named(raw),
         })
     }

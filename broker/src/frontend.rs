@@ -5,6 +5,7 @@ mod hosts;
 pub mod https;
 pub mod json;
 pub mod plain;
+pub mod ssh;
 pub mod uccs;
 
 #[cfg(test)]

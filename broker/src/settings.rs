@@ -113,6 +113,12 @@ impl Settings {
         }
     }
 
+    /// Whether there is a backend of that name, switched on or off.
+    #[must_use]
+    pub fn knows_backend(&self, name: &str) -> bool {
+        matches!(name, "" | "inifile" | "zeroconf")
+    }
+
     /// The session profiles of the backend `inifile`; none when it is switched off.
     #[must_use]
     pub fn profiles(&self) -> Option<&Arc<SessionProfiles>> {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use proto::{ClientOrder, PublicKey, Secret, SessionId};
 use tracing::{debug, info, warn};
 
-use crate::auth::{Authenticated, Authenticator, Denied, Granted, PasswordChange};
+use crate::auth::{Authenticated, Authenticator, Denied, Granted, PasswordChange, Source};
 use crate::autologin::Plan;
 use crate::config::ClientEvents;
 use crate::names::Resolved;
@@ -115,16 +115,17 @@ impl Broker {
         &self,
         backend: &'a Backend,
         request: &Request,
-        client: IpAddr,
+        source: impl Into<Source>,
     ) -> Result<Reply<'a>, Denied> {
+        let source = source.into();
         let scripted = Scripted {
             scripts: &self.scripts,
             config: &backend.scripts,
-            client,
+            client: source.client,
         };
         let changed = scripted.before_auth(request).await?;
         let request = changed.as_ref().unwrap_or(request);
-        let (granted, is_kept) = self.let_in(backend, request, client).await;
+        let (granted, is_kept) = self.let_in(backend, request, source).await;
         let profile = scripted.after_auth(request, granted.is_ok()).await;
         let Granted { who, authid } = granted?;
         let profile = profile?;
@@ -156,7 +157,7 @@ impl Broker {
         &self,
         backend: &Backend,
         request: &Request,
-        client: IpAddr,
+        source: Source,
     ) -> (Result<Granted, Denied>, bool) {
         let (how, logins) = (&backend.auth, &backend.accounts.logins);
         let credentials = &request.credentials;
@@ -164,15 +165,16 @@ impl Broker {
             let renewal = request.task.renewal();
             let granted =
                 self.authenticator
-                    .authenticate(how, logins, credentials, client, renewal);
+                    .authenticate(how, logins, credentials, source, renewal);
             return (granted.await, false);
         }
+        let client = source.client;
         let changed = self.authenticator.set_password(
             how,
             logins,
             credentials,
             &request.new_password,
-            client,
+            source,
         );
         match changed.await {
             Ok((granted, PasswordChange::Changed)) => (Ok(granted), false),

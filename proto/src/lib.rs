@@ -10,6 +10,7 @@ mod advert;
 mod authservice;
 mod codec;
 mod key_grant;
+mod local;
 mod node;
 mod profile;
 mod public_key;
@@ -26,6 +27,10 @@ pub use authservice::{
 };
 pub use key_grant::{
     KEY_LIFE, KEY_LIMIT, KeyFile, KeyFileError, KeyGrant, KeyOutcome, MAX_KEY_LIFE,
+};
+pub use local::{
+    LOCAL_HEAD_BYTES, LocalAnswer, LocalEvent, LocalMessageError, LocalRequest, MAX_LOCAL_ANSWER,
+    MAX_LOCAL_REQUEST, local_message_length,
 };
 pub use node::{
     Counts, Generation, Load, NodeId, NodeIdError, NodeState, Readiness, Version, WireError,

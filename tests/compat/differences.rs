@@ -54,7 +54,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
-    /// The cases; `NAME/2` is the second answer of a case alone.
+    /// The cases; `NAME/2` is the second answer of a case alone, and `ssh-broker/NAME` a
+    /// command line.
     cases: Vec<String>,
     /// What the recorded answer has, wherever; the whole answer if this is missing.
     recorded: Option<String>,
@@ -117,7 +118,7 @@ impl Table {
     }
 
     /// What ours may answer where the original answered `recorded`.
-    pub(crate) fn allowed(&self, case: &str, step: usize, recorded: &str) -> Allowed {
+    pub(crate) fn allowed(&self, case: &str, step: &str, recorded: &str) -> Allowed {
         let mut texts = vec![recorded.to_owned()];
         let mut used = BTreeSet::new();
         for (at, change) in self.changes() {
@@ -178,9 +179,9 @@ impl Table {
 }
 
 impl Change {
-    fn names(&self, case: &str, step: usize) -> bool {
+    fn names(&self, case: &str, step: &str) -> bool {
         self.cases.iter().any(|name| match name.split_once('/') {
-            Some((name, number)) => name == case && number == step.to_string(),
+            Some((name, number)) => name == case && number == step,
             None => name == case,
         })
     }
@@ -253,19 +254,19 @@ fn a_change_says_exactly_what_ours_has() {
     .unwrap();
     let texts = |case, step, text| table.allowed(case, step, text).texts;
     assert_eq!(
-        texts("a", 1, "x SERVER:s1:22"),
+        texts("a", "1", "x SERVER:s1:22"),
         ["x SERVER:s1:22", "x SERVER:s2:22"]
     );
-    assert_eq!(texts("b", 1, "x SERVER:s1:22"), ["x SERVER:s1:22"]);
-    assert_eq!(texts("b", 2, "SERVER:s1").len(), 2);
-    let whole = table.allowed("whole", 1, "yes");
+    assert_eq!(texts("b", "1", "x SERVER:s1:22"), ["x SERVER:s1:22"]);
+    assert_eq!(texts("b", "2", "SERVER:s1").len(), 2);
+    let whole = table.allowed("whole", "1", "yes");
     assert!(whole.allows("no matter") && !whole.allows("yes"));
     let list = "\n[p]\nname=P\nhost=s1\nuser=u\n\nEND";
     assert_eq!(
         with_profiles("[q]\n{like [p]}\nEND", list),
         "[q]\nhost=s1\nuser=u\n\nEND"
     );
-    let used = table.allowed("a", 1, "SERVER:s1").used;
+    let used = table.allowed("a", "1", "SERVER:s1").used;
     assert!(table.unused(&["a", "b"], &used).is_empty());
     assert_eq!(table.unused(&["whole"], &used).len(), 1);
 }

@@ -17,6 +17,7 @@
 #![expect(clippy::print_stdout, reason = "a replay prints its figures")]
 
 mod case;
+mod commands;
 mod differences;
 mod message;
 mod migration;
@@ -51,12 +52,19 @@ fn cases_with_servers_are_answered_as_recorded() {
 }
 
 #[test]
+fn command_lines_of_x2gobroker_ssh_are_answered_as_recorded() {
+    let test = "command_lines_of_x2gobroker_ssh_are_answered_as_recorded";
+    stage::on_stage(test, || commands::replay(&table()));
+}
+
+#[test]
 fn each_folder_is_replayed_or_has_a_reason() {
     let root = case::recorded();
     let table = table();
     let replayed = case::load_all(&root).unwrap();
     for folder in case::folders(&root).unwrap() {
-        let is_replayed = replayed.iter().any(|case| case.name == folder);
+        let is_replayed =
+            folder == commands::FOLDER || replayed.iter().any(|case| case.name == folder);
         let reason = table
             .not_replayed
             .iter()

@@ -68,7 +68,7 @@ pub(crate) fn complaint(response: &Response, has_body: bool) -> Option<String> {
 }
 
 /// Replaces what varies in a body.
-fn mask(body: &str, varying: &Varying) -> String {
+pub(crate) fn mask(body: &str, varying: &Varying) -> String {
     match varying {
         Varying::Date => body.to_owned(),
         Varying::AuthId => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tests::wait::{Progress, now, wait_for};
 
 use crate::case::{Case, Step, load_all, recorded};
-use crate::differences::Table;
+use crate::differences::{Allowed, Table};
 use crate::message::{self, Response};
 use crate::normal;
 use crate::notes::Varying;
@@ -57,8 +57,37 @@ pub(crate) fn replay(table: &Table, wanted: impl Fn(&Case) -> bool) {
 }
 
 impl Outcome {
+    /// Begins with a case.
+    pub(crate) fn begin(&mut self, name: &str) {
+        self.n_cases += 1;
+        self.names.push(name.to_owned());
+    }
+
+    /// Looks whether an answer is one of those that are allowed.
+    pub(crate) fn judge(
+        &mut self,
+        title: &str,
+        allowed: &Allowed,
+        theirs: &str,
+        ours: &str,
+    ) -> bool {
+        let is_allowed = allowed.allows(ours);
+        if is_allowed {
+            self.used.extend(&allowed.used);
+        }
+        match (is_allowed, ours == theirs) {
+            (true, true) => self.n_same += 1,
+            (true, false) => self.n_different += 1,
+            (false, _) => {
+                let shown = difference(&allowed.texts, ours);
+                self.wrong.push(format!("--- {title}\n{shown}"));
+            }
+        }
+        is_allowed
+    }
+
     /// Fails with all that is wrong.
-    fn finish(mut self, table: &Table, took: Duration) {
+    pub(crate) fn finish(mut self, table: &Table, took: Duration) {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let unused = table.unused(&names, &self.used);
         self.wrong.extend(
@@ -99,8 +128,7 @@ enum Farm {
 
 impl Group<'_> {
     fn replay(&mut self, case: &Case, outcome: &mut Outcome) {
-        outcome.n_cases += 1;
-        outcome.names.push(case.name.clone());
+        outcome.begin(&case.name);
         let state = State::of(case, self.cases).unwrap();
         self.prepare(case, &state);
         let mut authids = Vec::new();
@@ -177,24 +205,17 @@ impl Group<'_> {
         if let Some(complaint) = complaint {
             ours = format!("({complaint})\n{ours}");
         }
-        let allowed = self.table.allowed(&case.name, step.number, &theirs);
+        let allowed = self
+            .table
+            .allowed(&case.name, &step.number.to_string(), &theirs);
         keep(case, step, &ours);
-        if allowed.allows(&ours) {
-            outcome.used.extend(&allowed.used);
-            if ours == theirs {
-                outcome.n_same += 1;
-            } else {
-                outcome.n_different += 1;
-            }
+        let title = format!(
+            "{}, answer {}: {}",
+            case.name, step.number, case.notes.title
+        );
+        if outcome.judge(&title, &allowed, &theirs, &ours) {
             return;
         }
-        outcome.wrong.push(format!(
-            "--- {}, answer {}: {}\n{}",
-            case.name,
-            step.number,
-            case.notes.title,
-            difference(&allowed.texts, &ours),
-        ));
         if let Farm::Refused(why) = &self.farm {
             outcome.wrong.push(why.clone());
         }

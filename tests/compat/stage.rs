@@ -73,6 +73,9 @@ fn install(layer: &Path, programs: &Path) {
     let agent = "usr/lib/x2go/x2gobroker-agent";
     fs::copy(programs.join("x2gobroker-agent"), path(agent)).unwrap();
     set_mode(agent, 0o4750);
+    let ssh = "usr/bin/x2gobroker-ssh";
+    fs::copy(programs.join("x2gobroker-ssh"), path(ssh)).unwrap();
+    set_mode(ssh, 0o755);
     let suspend = "usr/bin/x2gosuspend-session";
     fs::write(path(suspend), SUSPEND).unwrap();
     set_mode(suspend, 0o755);
@@ -140,7 +143,7 @@ const SET: &str = r#"
         mount -t overlay overlay -o "lowerdir=$1$folder:$folder" "$folder"
     done
     mount -t tmpfs -o mode=755 run /run
-    mkdir /run/x2goserver
+    mkdir /run/x2goserver /run/x2gobroker-ssh
     mkdir -m 777 /run/x2goserver/s1 /run/x2goserver/s2 /run/x2goserver/s3
     shift
     hostname broker

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-pub use accounts::{ACCOUNTS, SERVICE, farm_user, password, write as write_accounts};
+pub use accounts::{ACCOUNTS, SERVICE, account_id, farm_user, password, write as write_accounts};
 pub use caller::{Call, Caller};
 pub use clients::Clients;
 pub use host::{CLIENT_HOST, HostName};

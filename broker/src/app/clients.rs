@@ -9,6 +9,7 @@ use listenfd::ListenFd;
 use pki::Clock;
 use tokio::net::TcpSocket;
 use tokio_rustls::rustls::ServerConfig;
+use tracing::info;
 
 use super::AppError;
 use crate::auth::Authenticator;
@@ -18,6 +19,7 @@ use crate::config::{Config, NamedBroker};
 use crate::frontend::https::sites::Site;
 use crate::frontend::https::socket::Socket;
 use crate::frontend::https::{Frontend, HttpListener, router};
+use crate::frontend::ssh::{AccountLimits, Accounts, SshFrontend, SshListener, SshSocket};
 use crate::groups::GroupsHandle;
 use crate::reload::{SettingsReloader, report};
 use crate::settings::SettingsWatch;
@@ -39,8 +41,8 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Adds a broker with a configuration that was read already.
-    pub(super) fn add(&mut self, config: &Config, origin: Origin) {
+    /// Adds a broker with a configuration that was read already, and returns it.
+    pub(super) fn add(&mut self, config: &Config, origin: Origin) -> Broker {
         let (reloader, settings) = SettingsReloader::open(origin, config);
         let (authenticator, placing) = (self.authenticator.clone(), self.placing.clone());
         let (resolver, client_names) = ClientNamesResolver::new(settings.clone());
@@ -49,8 +51,9 @@ impl Desk {
             groups: self.groups.clone(),
             client_names,
         };
+        let broker = Broker::new(settings, authenticator, directory, placing);
         let app = router(Frontend {
-            broker: Broker::new(settings, authenticator, directory, placing),
+            broker: broker.clone(),
             request_timeout: self.request_timeout,
             clock: self.clock.clone(),
         });
@@ -58,6 +61,7 @@ impl Desk {
         self.sites.push(Site { location, app });
         self.reloaders.push(reloader);
         self.resolvers.push(resolver);
+        broker
     }
 
     /// Reads the configuration of a named broker and adds it.
@@ -81,6 +85,29 @@ impl Desk {
         self.add(&config, origin);
         Ok(())
     }
+}
+
+/// Opens the socket for clients that come by SSH. Where the operator has not asked for it
+/// and it is not possible, there is none.
+pub(super) fn bind_ssh(config: &Config, broker: Broker) -> Result<Option<SshListener>, AppError> {
+    if !config.ssh.enabled {
+        return Ok(None);
+    }
+    let socket = match SshSocket::open(&config.ssh.socket, &config.ssh.group) {
+        Ok(socket) => socket,
+        Err(error) if config.ssh.is_chosen => return Err(AppError::Ssh(error)),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            info!(error, "clients can't ask over SSH");
+            return Ok(None);
+        }
+    };
+    let frontend = SshFrontend {
+        broker,
+        accounts: Accounts::of_system(AccountLimits::default()),
+        magic_user: config.process.user.clone(),
+    };
+    Ok(Some(SshListener::new(socket, frontend)))
 }
 
 /// Opens the sockets for clients, or takes those that systemd hands over instead.

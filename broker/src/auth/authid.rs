@@ -198,6 +198,7 @@ fn context(mechanism: &Mechanism) -> String {
     match mechanism {
         Mechanism::Pam => "authid pam".to_owned(),
         Mechanism::None => "authid none".to_owned(),
+        Mechanism::LocalPeer => "authid local peer".to_owned(),
         Mechanism::HttpsGet(config) => {
             format!(
                 "authid https_get {}:{}{}",

@@ -10,7 +10,7 @@ use proto::{BrokerUser, Secret};
 
 use super::decision::Step;
 use super::{Authenticated, Authenticator, Credentials, Denied, Granted, Renewal, WhyDenied};
-use super::{checked_or_denied, decision, preset};
+use super::{Source, checked_or_denied, decision, preset};
 use crate::config::{AuthConfig, Mechanism};
 use crate::logins::LoginRules;
 
@@ -53,10 +53,12 @@ impl Authenticator {
         logins: &LoginRules,
         credentials: &Credentials,
         new: &Secret,
-        client: IpAddr,
+        source: impl Into<Source>,
     ) -> Result<(Granted, PasswordChange), Denied> {
+        let source = source.into();
+        let client = source.client;
         if let Some(why) = kept(how, credentials) {
-            let let_in = self.authenticate(how, logins, credentials, client, Renewal::Keep);
+            let let_in = self.authenticate(how, logins, credentials, source, Renewal::Keep);
             return Ok((let_in.await?, PasswordChange::Kept(why)));
         }
         let login = decision::login(logins, credentials);

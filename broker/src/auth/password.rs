@@ -33,14 +33,14 @@ impl Passwords {
         password: &Secret,
         client: IpAddr,
     ) -> Result<(), WhyDenied> {
-        if *mechanism == Mechanism::None {
+        if matches!(mechanism, Mechanism::None | Mechanism::LocalPeer) {
             return Ok(());
         }
         let Some(user) = user.filter(|_| !password.expose().is_empty()) else {
             return Err(WhyDenied::Password);
         };
         match mechanism {
-            Mechanism::None => Ok(()),
+            Mechanism::None | Mechanism::LocalPeer => Ok(()),
             Mechanism::Pam => self.by_pam(user, password, client).await,
             Mechanism::HttpsGet(config) => {
                 let opened = self.https_get.opens(config, user, password).await;

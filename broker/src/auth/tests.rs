@@ -1,5 +1,7 @@
 //! Credentials as clients send them, answered by replicas of one farm.
 
+mod peers;
+
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use tokio::net::TcpSocket;
 use tracing::{info, warn};
 
 use super::options::{DaemonOptions, Mode, SourceOptions};
-use super::{check, detach, end_with, origin, privileges, runtime, start_log};
+use super::{check, detach, end_with, origin, privileges, runtime, ssh, start_log};
 use crate::app;
 use crate::config::Config;
 use crate::config::load::Origin;
@@ -57,11 +57,20 @@ pub fn daemon() -> ExitCode {
 
 /// Serves clients until a signal ends it, in the foreground or the background.
 pub(super) fn serve(sources: &SourceOptions, options: &DaemonOptions, mode: Mode) -> ExitCode {
-    let log = start_log(if options.debug { "debug" } else { "info" });
     if mode == Mode::Ssh {
-        return refuse_ssh();
+        return ask_by_ssh(sources, options);
     }
+    let log = start_log(if options.debug { "debug" } else { "info" });
     end_with(start(sources, options, log))
+}
+
+/// Does what x2gobroker-ssh does. Whoever runs it chooses no file of the daemon.
+fn ask_by_ssh(sources: &SourceOptions, options: &DaemonOptions) -> ExitCode {
+    let mut without_effect = options.of_a_daemon();
+    if sources.config_file.is_some() {
+        without_effect.push("--config-file");
+    }
+    ssh::of_options(ssh::Options::of(options.ssh.values(), without_effect))
 }
 
 fn start(sources: &SourceOptions, options: &DaemonOptions, log: Log) -> Result<ExitCode> {
@@ -175,25 +184,14 @@ fn check_all(sources: &SourceOptions, options: &DaemonOptions) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-fn refuse_ssh() -> ExitCode {
-    tracing::error!(
-        "this version has no SSH mode; serve clients over HTTPS with x2gobroker-daemon, or \
-         with --mode HTTP"
-    );
-    ExitCode::from(UNAVAILABLE)
-}
-
 /// As the original's: nothing for others, no writing for the group.
 const UMASK: u32 = 0o027;
 
 /// Set by systemd for services of Type=notify.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
-/// `EX_UNAVAILABLE` of sysexits.h.
-const UNAVAILABLE: u8 = 69;
-
 const AFTER_HELP: &str = "SIGHUP opens the log files anew and reads the configuration and the \
                           session profiles again (a changed file is also noticed by itself). \
                           SIGTERM ends the replica after the running requests.\n\n\
                           Exit codes: 0 ended by a signal, or --check found no error; 1 it can't \
-                          start, or a part of it ended; 2 wrong options; 69 SSH mode.";
+                          start, or a part of it ended; 2 wrong options.";

@@ -1,8 +1,11 @@
 //! Which options do `x2gobroker` and `x2gobroker-daemon` share with x2gobroker 0.0.4.3?
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+
+use super::ssh::Value;
 
 /// Where the configuration is.
 #[derive(Clone, Debug, Args)]
@@ -75,31 +78,60 @@ pub(super) struct DaemonOptions {
     pub(super) ssh: SshOptions,
 }
 
-/// What one request of the SSH mode asks.
-#[derive(Clone, Debug, Default, Args)]
+/// What one request of the SSH mode asks; see x2gobroker-ssh.
+#[derive(Clone, Default, Args)]
 #[command(next_help_heading = "SSH mode")]
 pub(super) struct SshOptions {
-    /// The task: listsessions, selectsession, setpass or testcon.
-    #[arg(long, value_name = "TASK")]
+    /// The task: listsessions, selectsession, setpass, testcon or clientevent.
+    #[arg(long, value_name = "TASK", allow_hyphen_values = true)]
     task: Option<String>,
     /// The user of the broker.
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", allow_hyphen_values = true)]
     user: Option<String>,
     /// The user of the X2Go servers.
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", allow_hyphen_values = true)]
     login: Option<String>,
     /// What happened to a session.
-    #[arg(long, value_name = "EVENT")]
+    #[arg(long, value_name = "EVENT", allow_hyphen_values = true)]
     event: Option<String>,
     /// The AUTHID of the last answer.
-    #[arg(long, aliases = ["auth-id", "authid", "next-authid"], value_name = "AUTHID")]
+    #[arg(
+        long,
+        aliases = ["auth-id", "authid", "next-authid"],
+        value_name = "AUTHID",
+        allow_hyphen_values = true
+    )]
     auth_cookie: Option<String>,
     /// The session profile.
-    #[arg(long, alias = "sid", value_name = "ID")]
+    #[arg(long, alias = "sid", value_name = "ID", allow_hyphen_values = true)]
     profile_id: Option<String>,
     /// A backend other than the default one.
-    #[arg(long, value_name = "BACKEND")]
+    #[arg(long, value_name = "BACKEND", allow_hyphen_values = true)]
     backend: Option<String>,
+    /// The new password; - reads it from standard input.
+    #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true)]
+    newpass: Option<String>,
+    /// Of an event: the X2Go server.
+    #[arg(long, value_name = "SERVER", allow_hyphen_values = true)]
+    server: Option<String>,
+    /// Of an event: the client.
+    #[arg(long, value_name = "CLIENT", allow_hyphen_values = true)]
+    client: Option<String>,
+    /// Of an event: what the session runs.
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    cmd: Option<String>,
+    /// Of an event: the display.
+    #[arg(long, value_name = "DISPLAY", allow_hyphen_values = true)]
+    display: Option<String>,
+    /// Of an event: when the client began.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    start: Option<String>,
+    /// Of an event: seconds since then.
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    elapsed: Option<String>,
+    /// Where the daemon is asked [default: /run/x2gobroker-ssh/socket].
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    socket: Option<String>,
 }
 
 /// How clients reach the broker.
@@ -112,6 +144,21 @@ pub(super) enum Mode {
 }
 
 impl DaemonOptions {
+    /// Which options of a daemon are given, where they have no effect.
+    pub(super) fn of_a_daemon(&self) -> Vec<&'static str> {
+        let all = [
+            ("--bind", self.bind.is_some()),
+            ("--debug", self.debug),
+            ("--debug-interactively", self.debug_interactively),
+            ("--daemonize", self.daemonize),
+            ("--pidfile", self.pidfile.is_some()),
+            ("--logdir", self.logdir.is_some()),
+            ("--drop-privileges", self.drop_privileges),
+        ];
+        let given = all.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(name, _)| name).collect()
+    }
+
     /// Where log files go, if anywhere.
     pub(super) fn log_directory(&self) -> Option<&Path> {
         if self.debug_interactively {
@@ -131,17 +178,44 @@ impl DaemonOptions {
 impl SshOptions {
     /// Which options of the SSH mode are given.
     pub(super) fn given(&self) -> Vec<&'static str> {
-        let all = [
-            ("--task", &self.task),
-            ("--user", &self.user),
-            ("--login", &self.login),
-            ("--event", &self.event),
-            ("--auth-cookie", &self.auth_cookie),
-            ("--profile-id", &self.profile_id),
-            ("--backend", &self.backend),
-        ];
-        let given = all.into_iter().filter(|(_, value)| value.is_some());
-        given.map(|(name, _)| name).collect()
+        let given = self
+            .all()
+            .into_iter()
+            .filter(|(_, _, value)| value.is_some());
+        given.map(|(name, _, _)| name).collect()
+    }
+
+    /// The same as x2gobroker-ssh reads them.
+    pub(super) fn values(&self) -> impl Iterator<Item = (Value, Option<String>)> {
+        let all = self.all().into_iter();
+        all.map(|(_, option, value)| (option, value.clone()))
+    }
+
+    fn all(&self) -> [(&'static str, Value, &Option<String>); 15] {
+        [
+            ("--task", Value::Task, &self.task),
+            ("--user", Value::User, &self.user),
+            ("--login", Value::Login, &self.login),
+            ("--event", Value::Event, &self.event),
+            ("--auth-cookie", Value::AuthId, &self.auth_cookie),
+            ("--profile-id", Value::Sid, &self.profile_id),
+            ("--backend", Value::Backend, &self.backend),
+            ("--newpass", Value::NewPassword, &self.newpass),
+            ("--server", Value::Server, &self.server),
+            ("--client", Value::Client, &self.client),
+            ("--cmd", Value::Command, &self.cmd),
+            ("--display", Value::Display, &self.display),
+            ("--start", Value::Started, &self.start),
+            ("--elapsed", Value::Elapsed, &self.elapsed),
+            ("--socket", Value::Socket, &self.socket),
+        ]
+    }
+}
+
+/// Shows which options are given, and no values: a password may be among them.
+impl fmt::Debug for SshOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SshOptions").field(&self.given()).finish()
     }
 }
 

@@ -51,6 +51,9 @@ pub enum Mechanism {
     None,
     /// A web server that takes user and password.
     HttpsGet(HttpsGetConfig),
+    /// The kernel, which says who is at the other end of a socket of this host. Nobody
+    /// configures it: the SSH front end has no other.
+    LocalPeer,
 }
 
 /// The web server of the mechanism `https_get`.

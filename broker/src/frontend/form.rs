@@ -205,6 +205,12 @@ fn hex_byte(digits: &[u8]) -> Option<u8> {
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
+/// A field that came another way than in a form, as if it had come in one.
+#[must_use]
+pub(crate) fn cleaned(text: &str) -> String {
+    text.replace(is_odd_control, " ").trim().to_owned()
+}
+
 /// Control characters that become blanks; TAB, LF, VT, FF and CR stay.
 fn is_odd_control(c: char) -> bool {
     matches!(c, '\u{0}'..='\u{8}' | '\u{e}'..='\u{1f}')

@@ -39,6 +39,14 @@ pub fn farm_user(number: u32) -> String {
     format!("user{number:03}")
 }
 
+/// Returns the number of an account.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn account_id(user: &str) -> anyhow::Result<u32> {
+    find(user).map(|account| account.id)
+}
+
 /// Returns all accounts that a lab adds to those of the machine.
 pub(crate) fn all() -> Vec<Account> {
     let person = |(id, name): (u32, &str)| Account {
@@ -132,7 +140,12 @@ fn is_of(line: &str, name: &str) -> bool {
 }
 
 /// The groups that some of the people are in, beside their own.
-const TEAMS: [(&str, u32, &str); 2] = [("team-a", 2101, "alice,bob"), ("team-b", 2102, "carol")];
+const TEAMS: [(&str, u32, &str); 3] = [
+    ("team-a", 2101, "alice,bob"),
+    ("team-b", 2102, "carol"),
+    // Who may use the broker over SSH; the service is in it to give them its socket.
+    ("x2gobroker-users", 991, "alice,bob,x2gobroker"),
+];
 
 /// Returns the hash of each account's password, or `!`.
 fn hash_passwords(accounts: &[Account]) -> anyhow::Result<Vec<String>> {
