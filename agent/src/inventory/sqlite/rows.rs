@@ -92,12 +92,17 @@ impl StoredSession {
 /// When the table is not x2goserver's, or SQLite can't read it.
 pub(super) fn read(connection: &Connection, node: &NodeId) -> Result<Reading, RowsError> {
     check_table(connection)?;
+    check_columns(connection)?;
     let mut statement = connection.prepare(QUERY).map_err(RowsError::Sqlite)?;
     let columns = Columns::find(&statement.column_names().collect::<Vec<_>>())?;
     let mut rows = statement.query([]).map_err(RowsError::Sqlite)?;
     let mut reading = Reading::default();
     let mut n_rows = 0;
     while let Some(row) = rows.next().map_err(RowsError::Sqlite)? {
+        if row.get(NTH_OF_USER).unwrap_or(0) > MAX_OF_USER {
+            reading.skipped.too_many = true;
+            continue;
+        }
         n_rows += 1;
         if n_rows > MAX_ROWS {
             reading.skipped.too_many = true;
@@ -130,6 +135,13 @@ fn check_table(connection: &Connection) -> Result<(), RowsError> {
     } else {
         Err(RowsError::NoTable)
     }
+}
+
+/// The query names columns, and SQLite's word for one that is not there says less than ours.
+fn check_columns(connection: &Connection) -> Result<(), RowsError> {
+    let all = connection.prepare("SELECT * FROM sessions LIMIT 0");
+    let all = all.map_err(RowsError::Sqlite)?;
+    Columns::find(&all.column_names().collect::<Vec<_>>()).map(drop)
 }
 
 /// Where the columns are. `fs_port` and the last two came with later x2goservers.
@@ -302,7 +314,9 @@ fn number<N: std::str::FromStr>(
 }
 
 /// The times as x2golistsessions prints them, and as seconds of local time; unreadable
-/// ones give NULL.
+/// ones give NULL. Sessions that have ended stay in the table for long, and a user can have
+/// any number of rows: neither takes the place of anybody's session. So finished ones are
+/// left out here, and of each user one more than [`MAX_OF_USER`] is asked for.
 const QUERY: &str = "SELECT \
     strftime('%Y-%m-%dT%H:%M:%S', init_time), \
     strftime('%Y-%m-%dT%H:%M:%S', last_time), \
@@ -310,11 +324,19 @@ const QUERY: &str = "SELECT \
         - CAST(strftime('%s', 'now') AS INTEGER), \
     CAST(strftime('%s', init_time) AS INTEGER), \
     CAST(strftime('%s', last_time) AS INTEGER), \
-    sessions.* FROM sessions ORDER BY sessions.session_id";
+    sessions.nth_of_user, \
+    sessions.* FROM (SELECT *, \
+            row_number() OVER (PARTITION BY uname ORDER BY session_id) AS nth_of_user \
+        FROM sessions WHERE status IS NULL OR status NOT IN ('T', 'F')) AS sessions \
+    WHERE nth_of_user <= 201 ORDER BY sessions.session_id";
 const INIT_TEXT: usize = 0;
 const LAST_TEXT: usize = 1;
 const INIT_SECONDS: usize = 3;
 const LAST_SECONDS: usize = 4;
+const NTH_OF_USER: usize = 5;
+
+/// Nobody has so many sessions on one server.
+pub(super) const MAX_OF_USER: i64 = 200;
 
 /// Far more sessions than one server can run; the rest of a runaway database is left out.
 pub(super) const MAX_ROWS: usize = 10_000;

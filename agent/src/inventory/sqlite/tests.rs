@@ -241,11 +241,43 @@ fn a_runaway_database_is_read_up_to_its_bound() {
     let mut fixture = Fixture::with_schema();
     let fill = "INSERT INTO sessions (session_id, display, uname, server) \
         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10001) \
-        SELECT 'alice-' || i, i, 'alice', 's1' FROM n";
+        SELECT 'user' || (i / 100) || '-' || i, i, 'user' || (i / 100), 's1' FROM n";
     fixture.writer().execute(fill, []).unwrap();
     let reading = fixture.reading();
     assert_eq!(reading.sessions.len(), 10_000);
     assert!(reading.skipped.too_many);
+}
+
+#[test]
+fn neither_one_users_many_sessions_nor_finished_ones_hide_anybody_elses() {
+    let mut fixture = Fixture::with_schema();
+    let fill = "INSERT INTO sessions (session_id, display, uname, server, status) \
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 15000) \
+        SELECT 'alice-' || i, i, 'alice', 's1', \
+            CASE WHEN i > 12000 THEN 'R' WHEN i % 2 THEN 'T' ELSE 'F' END FROM n";
+    fixture.writer().execute(fill, []).unwrap();
+    fixture.row("bob-20000-1", 20_000, "uname = 'bob'");
+    let begun = tokio::time::Instant::now();
+    let reading = fixture.reading();
+    println!("15001 rows were read in {:?}", begun.elapsed());
+    let of = |user: &str| {
+        let sessions = reading.sessions.iter();
+        sessions
+            .filter(|stored| stored.session.user.as_str() == user)
+            .count()
+    };
+    assert_eq!((of("alice"), of("bob")), (200, 1));
+    assert!(reading.skipped.too_many);
+    fixture
+        .writer()
+        .execute(
+            "DELETE FROM sessions WHERE display > 12200 AND uname = 'alice'",
+            [],
+        )
+        .unwrap();
+    let reading = fixture.reading();
+    assert_eq!(reading.sessions.len(), 201);
+    assert!(reading.skipped.is_empty(), "{:?}", reading.skipped);
 }
 
 #[test]
@@ -295,7 +327,12 @@ fn a_database_of_another_program_is_told_apart() {
             "CREATE TABLE sessions(session_id, status, init_time, last_time)",
             "no column display",
         ),
-        ("CREATE TABLE sessions(session_id)", "SQLite can't read it"),
+        ("CREATE TABLE sessions(session_id)", "no column display"),
+        (
+            "CREATE TABLE sessions(session_id, display, uname, server, client, status, cookie, \
+             agent_pid, gr_port, sound_port)",
+            "SQLite can't read it",
+        ),
         (
             "CREATE VIEW sessions AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) \
              SELECT i FROM n",
