@@ -205,7 +205,7 @@ async fn users_whom_the_program_refuses_get_in_without_a_key() {
     assert_eq!(
         server
             .stage
-            .root("find / -xdev -name authorized_keys -newer /etc/passwd"),
+            .root("find /home -name authorized_keys; ls -d /root/.x2go 2>/dev/null || true"),
         ""
     );
 }
