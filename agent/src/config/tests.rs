@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use super::{Config, ConfigError, HostDefaults, RawConfig, with_port};
+use super::{Config, ConfigError, Expiry, HostDefaults, RawConfig, with_port};
+use crate::keys::KeysMode;
 
 fn host() -> HostDefaults {
     HostDefaults {
@@ -123,4 +124,20 @@ fn a_file_that_is_not_there_is_named() {
         error.to_string(),
         "the configuration /nowhere/agentd.toml can't be read"
     );
+}
+
+#[test]
+fn temporary_keys_go_to_files_unless_somebody_says_otherwise() {
+    let default = config("").unwrap();
+    assert_eq!(default.keys, KeysMode::Files);
+    assert_eq!(default.keys_expiry, Expiry::Auto);
+    assert!(!default.keys_from);
+    for (word, mode) in [("command", KeysMode::Command), ("off", KeysMode::Off)] {
+        assert_eq!(config(&format!("keys = '{word}'")).unwrap().keys, mode);
+    }
+    let wrong = config("keys = 'yes'\nkeys_expiry = 'Z'\nkeys_socket = 'x'").unwrap_err();
+    let told = wrong.to_string();
+    for key in ["keys: ", "keys_expiry: ", "keys_socket: "] {
+        assert!(told.contains(&format!("\n  {key}")), "{told}");
+    }
 }
