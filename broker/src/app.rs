@@ -36,6 +36,7 @@ use crate::frontend::https::socket::BindError;
 use crate::frontend::https::{Places, Serving};
 use crate::frontend::ssh::SshSocketError;
 use crate::groups::{self, GroupLimits, GroupsOwner};
+use crate::load_checker::LoadChecker;
 use crate::old_agents::{OldAgents, Poller};
 use crate::placement::PlacementKey;
 use crate::process::{self, Process};
@@ -208,6 +209,13 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     for named in &config.brokers {
         desk.add_named(named, &origin)?;
     }
+    let load_checker = match (&config.http.load_checker, desk.settings.first()) {
+        (Some(path), Some(settings)) => {
+            let feed = desk.placing.feed.clone();
+            LoadChecker::bind(path, settings.clone(), feed)?
+        }
+        _ => None,
+    };
     let listeners = bind_clients(&config, std::mem::take(&mut process.reserved))?;
     let ssh = bind_ssh(&config, main_broker)?;
     let log = process.log.clone();
@@ -237,6 +245,9 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         }
     });
     parts.add("view", feed.run(running.clone()));
+    if let Some(load_checker) = load_checker {
+        parts.add("load checks", load_checker.run(running.clone()));
+    }
     parts.add("used AUTHIDs", follower.run(running.clone()));
     let poller = Poller::new(old_agents, desk.settings, feed_handle);
     parts.add("old agents", poller.run(running.clone()));

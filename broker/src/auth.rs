@@ -11,7 +11,7 @@ pub mod decision;
 pub mod failures;
 mod https_get;
 pub mod pam;
-mod password;
+pub(crate) mod password;
 mod peer;
 mod preset;
 pub mod sharing;

@@ -22,6 +22,14 @@ use crate::config::load::Origin;
 use crate::log::Log;
 use options::SourceOptions;
 
+/// The command lines of all programs of this crate, for their man pages.
+#[must_use]
+pub fn commands() -> Vec<clap::Command> {
+    let mut commands = vec![broker::command(), daemon::command(), ctl::command()];
+    commands.extend(tools::commands());
+    commands
+}
+
 /// Two threads serve thousands of requests a second; more would only cost memory.
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()

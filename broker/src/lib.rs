@@ -31,6 +31,7 @@ pub mod config;
 pub mod frontend;
 pub mod groups;
 pub mod ini;
+pub mod load_checker;
 pub mod log;
 pub mod logins;
 pub mod names;

@@ -16,6 +16,7 @@ mod any_replica;
 mod authids;
 mod authservice_killed;
 mod client_events;
+mod companion_tools;
 mod figures;
 mod greeter;
 mod host_cut_off;

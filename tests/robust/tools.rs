@@ -2,4 +2,6 @@
 
 mod account;
 mod keygen;
+mod loadchecker;
 mod pubkeyauthorizer;
+mod testauth;

@@ -20,4 +20,5 @@ mod surroundings;
 mod targets;
 mod tasks;
 mod temporary_keys;
+mod test_agent;
 mod words;

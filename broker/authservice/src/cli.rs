@@ -179,3 +179,28 @@ fn service_name(text: &str) -> Result<String, String> {
     }
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::CommandFactory as _;
+
+    use super::Options;
+
+    // Of all other programs: tests/man.rs. This one alone needs libpam to link with.
+    #[test]
+    fn its_man_page_says_what_its_options_say() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = here.join("../../deploy/man/x2gobroker-authservice.8");
+        let mut page = Vec::new();
+        let man = clap_mangen::Man::new(Options::command()).section("8");
+        man.render(&mut page).unwrap();
+        if std::fs::read(&path).is_ok_and(|found| found == page) {
+            return;
+        }
+        let may_write = std::env::var_os("UPDATE_EXPECT").is_some();
+        assert!(may_write, "write deploy/man anew with UPDATE_EXPECT=1");
+        std::fs::write(path, page).unwrap();
+    }
+}

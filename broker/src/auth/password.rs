@@ -13,20 +13,20 @@ use crate::config::Mechanism;
 
 /// Those who can be asked.
 #[derive(Debug)]
-pub(super) struct Passwords {
+pub(crate) struct Passwords {
     pam: Pam,
     https_get: HttpsGet,
 }
 
 impl Passwords {
-    pub(super) fn new(authservice: &Path) -> Self {
+    pub(crate) fn new(authservice: &Path) -> Self {
         Self {
             pam: Pam::new(authservice),
             https_get: HttpsGet::default(),
         }
     }
 
-    pub(super) async fn check(
+    pub(crate) async fn check(
         &self,
         mechanism: &Mechanism,
         user: Option<&BrokerUser>,

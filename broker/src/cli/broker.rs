@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::options::{DaemonOptions, Mode, SourceOptions};
 use super::{check, daemon, end_with, origin, start_log};
@@ -47,6 +47,10 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = check::DEFAULT_FILES)]
         default_files: PathBuf,
     },
+}
+
+pub(super) fn command() -> clap::Command {
+    Broker::command()
 }
 
 /// Runs `x2gobroker`.

@@ -4,12 +4,12 @@ mod operate;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use pki::{ChannelLimits, Clock, Expect, NodeName, Role, load_identity};
 use proto::v1::agent_client::AgentClient;
 use proto::v1::{SetDrainRequest, StatusRequest, StatusResponse};
@@ -55,6 +55,10 @@ enum Command {
     Terminate(operate::Target),
 }
 
+pub(super) fn command() -> clap::Command {
+    Ctl::command()
+}
+
 /// Runs `x2gobrokerctl`.
 #[must_use]
 pub fn ctl() -> ExitCode {
@@ -71,8 +75,19 @@ fn run(ctl: &Ctl) -> Result<()> {
     })
 }
 
+/// How a server is, as its agent says it to whom the certificate in `identity` belongs.
+pub(super) async fn status(identity: &Path, node: &str, address: &str) -> Result<String> {
+    let mut agent = connect(identity, node, resolve(address)?)?;
+    let status = agent.status(StatusRequest {}).await?.into_inner();
+    describe(&status)
+}
+
 async fn ask(ctl: &Ctl) -> Result<()> {
-    let mut agent = connect(ctl)?;
+    let address = match &ctl.address {
+        Some(address) => resolve(address)?,
+        None => resolve(&format!("{}:{AGENT_PORT}", ctl.node))?,
+    };
+    let mut agent = connect(&ctl.identity, &ctl.node, address)?;
     match &ctl.command {
         Command::Status => {
             let status = agent.status(StatusRequest {}).await?.into_inner();
@@ -110,14 +125,10 @@ async fn set_drain(
     print(&format!("{} is {readiness}\n", ctl.node))
 }
 
-fn connect(ctl: &Ctl) -> Result<AgentClient<Channel>> {
-    let node = NodeName::parse(&ctl.node).context("--node")?;
-    let address = match &ctl.address {
-        Some(address) => resolve(address)?,
-        None => resolve(&format!("{}:{AGENT_PORT}", ctl.node))?,
-    };
-    let identity = load_identity(&ctl.identity, &Clock::system())
-        .context("the operator's certificate can't be used")?;
+fn connect(identity: &Path, node: &str, address: SocketAddr) -> Result<AgentClient<Channel>> {
+    let node = NodeName::parse(node).context("the name of the X2Go server")?;
+    let identity = load_identity(identity, &Clock::system())
+        .with_context(|| format!("the certificate in {} can't be used", identity.display()))?;
     let (_publisher, identity) = pki::IdentityPublisher::new(identity);
     let expect = Expect::Node {
         role: Role::Agent,
@@ -182,7 +193,7 @@ fn print(text: &str) -> Result<()> {
 }
 
 /// Where agents listen unless they are told otherwise.
-const AGENT_PORT: u16 = 7464;
+pub(super) const AGENT_PORT: u16 = 7464;
 
 /// An operator waits this long for one agent: a little longer than the agent waits for a
 /// session to change.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode as FileMode, umask};
 use tokio::net::TcpSocket;
@@ -37,6 +37,10 @@ struct Daemon {
     /// Check the configuration, say all that is wrong with it, and end.
     #[arg(long)]
     check: bool,
+}
+
+pub(super) fn command() -> clap::Command {
+    Daemon::command()
 }
 
 /// Runs `x2gobroker-daemon`.

@@ -59,7 +59,7 @@ fn remark(assignment: &Assignment<'_>) -> Option<(ProblemKind, String)> {
     let text = match (assignment.name, is_on) {
         ("START_BROKER" | "START_AUTHSERVICE", true) | ("START_LOADCHECKER", false) => return None,
         ("START_LOADCHECKER", true) => {
-            "this has no effect: there is no load checker; agents tell their load themselves"
+            "this counts for init scripts only; enable x2gobroker-loadchecker.socket under systemd"
         }
         (name, false) if name.starts_with("START_") => {
             "this counts for init scripts only; use systemctl disable under systemd"

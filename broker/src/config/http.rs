@@ -18,6 +18,8 @@ pub struct HttpConfig {
     pub https: Option<HttpsConfig>,
     /// HTTP for proxies on this host.
     pub unix: Option<UnixSocketConfig>,
+    /// Where load checks of x2gobroker 0.0.4.3 are answered, if anywhere.
+    pub load_checker: Option<PathBuf>,
     /// Who is believed about whom a request is from.
     pub proxies: TrustedProxies,
     /// Where this broker is found, among several in one daemon.
@@ -64,6 +66,7 @@ impl HttpConfig {
             http,
             https,
             unix: unix_socket(raw),
+            load_checker: raw.text("http", "load-checker-socket").map(PathBuf::from),
             proxies: trusted_proxies(raw),
             location: location(raw),
         })

@@ -238,5 +238,5 @@ const UNUSED_SECTIONS: &[(&str, &str)] = &[
 /// Names of the environment and `defaults.conf` that mean nothing here.
 const SETTINGS_WITHOUT_EFFECT: &[(&str, &str)] = &[(
     "X2GOBROKER_LOADCHECKER_SOCKET",
-    "this has no effect: agents tell their load themselves",
+    "this has no effect: write load-checker-socket into [http] of x2gobroker.conf",
 )];

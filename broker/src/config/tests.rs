@@ -258,8 +258,8 @@ fn names_of_the_environment_and_defaults_are_known_or_told() {
          did you mean X2GOBROKER_DEBUG?",
         "defaults.conf:7: [demon] X2GOBROKER_DEBUG: this section is not known; write [common] \
          or [daemon]",
-        "environment: X2GOBROKER_LOADCHECKER_SOCKET: this has no effect: agents tell their load \
-         themselves",
+        "environment: X2GOBROKER_LOADCHECKER_SOCKET: this has no effect: write \
+         load-checker-socket into [http] of x2gobroker.conf",
         "environment: X2GOBROKER_ODD: this key is not known and has no effect",
     ];
     assert_eq!(texts(&problems), expected);

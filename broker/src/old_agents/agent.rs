@@ -90,6 +90,35 @@ fn ssh_way(profile: &SessionProfile, host: &ProfileHost, config: &OldAgentsConfi
     }))
 }
 
+impl OldAgent {
+    /// The agent of this host.
+    #[must_use]
+    pub fn local(config: &OldAgentsConfig) -> Self {
+        Self {
+            command: config.command.as_str().into(),
+            way: Way::Local,
+        }
+    }
+
+    /// The agent of a server, with this policy for its host key.
+    #[must_use]
+    pub fn over_ssh(
+        server: ServerAddress,
+        policy: HostKeyPolicy,
+        config: &OldAgentsConfig,
+    ) -> Self {
+        Self {
+            command: config.command.as_str().into(),
+            way: Way::Ssh(Arc::new(SshWay {
+                server,
+                user: config.user.clone(),
+                policy,
+                directory: config.ssh_directory.clone(),
+            })),
+        }
+    }
+}
+
 impl OldHost<'_> {
     /// Whether a session record or a list of servers means this host by that name: as for
     /// servers of the mesh, a short name and a full one match by their first label.

@@ -10,8 +10,14 @@ use proto::{KeyFile, PublicKey, SessionId, Username};
 /// What an agent of x2gobroker 0.0.4.3 is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
+    /// Is it there?
+    Ping,
+    /// What can it do?
+    AvailableTasks,
     /// How loaded is the server?
     CheckLoad,
+    /// Which share of all sessions does each server have?
+    FindBusyServers(Username),
     /// Which sessions does the user have?
     ListSessions(Username),
     /// Which servers does the session database know, with how many sessions? The user must
@@ -39,7 +45,10 @@ impl Call {
     #[must_use]
     pub fn operands(&self) -> Vec<&str> {
         match self {
+            Self::Ping => vec![ANYBODY, "ping"],
+            Self::AvailableTasks => vec![ANYBODY, "availabletasks"],
             Self::CheckLoad => vec![ANYBODY, "checkload"],
+            Self::FindBusyServers(user) => vec![user.as_str(), "findbusyservers"],
             Self::ListSessions(user) => vec![user.as_str(), "listsessions"],
             Self::GetServers(user) => vec![user.as_str(), "getservers"],
             Self::Suspend(user, id) => vec![user.as_str(), "suspendsession", id.as_str()],
@@ -120,7 +129,10 @@ mod tests {
         // The tasks of x2gobroker-agent 0.0.4.3, as its `availabletasks` names them.
         let id = SessionId::parse("alice-50-1795323502_stRTERMINAL_dp24").unwrap();
         let (key, file) = (PublicKey::parse(KEY).unwrap(), KeyFile::default());
+        check(&Call::Ping, "'foo' 'ping'");
+        check(&Call::AvailableTasks, "'foo' 'availabletasks'");
         check(&Call::CheckLoad, "'foo' 'checkload'");
+        check(&Call::FindBusyServers(alice()), "'alice' 'findbusyservers'");
         check(&Call::ListSessions(alice()), "'alice' 'listsessions'");
         check(&Call::GetServers(alice()), "'alice' 'getservers'");
         let suspend = "'alice' 'suspendsession' 'alice-50-1795323502_stRTERMINAL_dp24'";

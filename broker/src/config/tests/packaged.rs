@@ -91,7 +91,7 @@ const SETTINGS: &[(&str, Effect)] = &[
     ("X2GOBROKER_SESSIONPROFILES", Is(|c| profiles(c) == "/etc/x2go/broker/x2gobroker-sessionprofiles.conf", "/p", |c| profiles(c) == "/p")),
     ("X2GOBROKER_AGENT_CMD", Is(|c| c.frontends.public_keys.agent_command == "/usr/lib/x2go/x2gobroker-agent", "/a", |c| c.frontends.public_keys.agent_command == "/a")),
     ("X2GOBROKER_AUTHSERVICE_SOCKET", Is(|c| socket(c) == "/run/x2gobroker/x2gobroker-authservice.socket", "/s", |c| socket(c) == "/s")),
-    ("X2GOBROKER_LOADCHECKER_SOCKET", Nothing("agents tell their load themselves")),
+    ("X2GOBROKER_LOADCHECKER_SOCKET", Nothing("load-checker-socket")),
     ("DAEMON_BIND_ADDRESS", Is(|c| http(c) == "127.0.0.1:8080", "10.0.0.1:81", |c| http(c) == "10.0.0.1:81")),
 ];
 
