@@ -26,6 +26,7 @@ use proto::NodeId;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::auth::sharing::{Follower, SpentTeller};
 use crate::autologin::{KeyPair, KeyPairsOwner};
@@ -174,8 +175,10 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
             .map_err(AppError::Cluster)?;
     introduce(&handle);
     let (feed, feed_handle) = Feed::new(handle.members(), identity.clone());
-    let authenticator =
-        Authenticator::new(identity.clone(), auth_clock, &config.authservice_socket);
+    let node = config.mesh.node.as_str();
+    let (audit, audit_writer) = Audit::new(config.audit.clone(), node, auth_clock.clone());
+    let socket = &config.authservice_socket;
+    let authenticator = Authenticator::new(identity.clone(), auth_clock, socket, audit);
     let key = PlacementKey::new(identity.borrow().derive_key("x2gobroker placement"));
     let old_agents = OldAgents::new(dir.join("old-agents"));
     old_agents.prepare().map_err(|source| AppError::OldAgents {
@@ -205,7 +208,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         resolvers: Vec::new(),
         settings: Vec::new(),
     };
-    let main_broker = desk.add(&config, origin.clone());
+    let main_broker = desk.add("", &config, origin.clone());
     for named in &config.brokers {
         desk.add_named(named, &origin)?;
     }
@@ -219,7 +222,9 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     let listeners = bind_clients(&config, std::mem::take(&mut process.reserved))?;
     let ssh = bind_ssh(&config, main_broker)?;
     let log = process.log.clone();
-    let mut signals = Signals::new(log, desk.reloaders.len()).map_err(AppError::Signals)?;
+    // The writer of the audit log is one that opens its file anew.
+    let n_reloaders = desk.reloaders.len() + 1;
+    let mut signals = Signals::new(log, n_reloaders).map_err(AppError::Signals)?;
 
     let serving = CancellationToken::new();
     let mut parts = Parts::default();
@@ -252,6 +257,10 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     let poller = Poller::new(old_agents, desk.settings, feed_handle);
     parts.add("old agents", poller.run(running.clone()));
     parts.add("key pairs", pairs_owner.run(running.clone()));
+    parts.add(
+        "audit log",
+        audit_writer.run(signals.reloads(), running.clone()),
+    );
     parts.add("groups", groups_owner.run(running.clone()));
     for resolver in desk.resolvers {
         parts.add("client names", resolver.run(running.clone()));

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
+use crate::audit::{Audit, By, Record};
 use crate::config::{AuthConfig, FailureLimits, Mechanism};
 use crate::logins::{Login, LoginRules};
 use authid::{AuthId, Facts};
@@ -38,6 +39,7 @@ use decision::Step;
 use failures::Failures;
 use password::Passwords;
 pub use peer::{LocalPeer, Source};
+use sharing::LoginNews;
 use slots::Slots;
 use spent::Spent;
 
@@ -138,7 +140,11 @@ pub enum WhyDenied {
 
 /// Checks credentials. Cloning is cheap; all clones know which AUTHIDs are spent.
 #[derive(Clone)]
-pub struct Authenticator(Arc<Inner>);
+pub struct Authenticator {
+    inner: Arc<Inner>,
+    /// The broker whose clients are checked; empty for the main one.
+    site: Arc<str>,
+}
 
 struct Inner {
     identity: IdentityWatch,
@@ -149,8 +155,19 @@ struct Inner {
     slots: Slots,
     /// For other replicas.
     used: broadcast::Sender<sharing::News>,
+    /// For other replicas, too.
+    logins: broadcast::Sender<LoginNews>,
+    audit: Audit,
     /// Passwords that are being checked; bounded by the slots.
     checks: TaskTracker,
+}
+
+/// What the audit log tells of an authentication.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    how: &'a AuthConfig,
+    credentials: &'a Credentials,
+    client: IpAddr,
 }
 
 impl Authenticated {
@@ -190,17 +207,33 @@ impl Authenticator {
     /// Checks AUTHIDs by the farm's root in `identity`, and passwords for PAM through the
     /// socket of the authservice.
     #[must_use]
-    pub fn new(identity: IdentityWatch, clock: Clock, authservice: &Path) -> Self {
-        Self(Arc::new(Inner {
+    pub fn new(identity: IdentityWatch, clock: Clock, authservice: &Path, audit: Audit) -> Self {
+        let salt = identity.borrow().derive_key("x2gobroker login failures");
+        let inner = Inner {
             identity,
             clock,
             passwords: Passwords::new(authservice),
             spent: Mutex::new(Spent::default()),
-            failures: Mutex::new(Failures::default()),
+            failures: Mutex::new(Failures::new(salt)),
             slots: Slots::default(),
             used: sharing::announcements(),
+            logins: sharing::announcements(),
+            audit,
             checks: TaskTracker::new(),
-        }))
+        };
+        Self {
+            inner: Arc::new(inner),
+            site: "".into(),
+        }
+    }
+
+    /// The same for the clients of a named broker: AUTHIDs of one do not open another.
+    #[must_use]
+    pub fn at(&self, site: &str) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            site: site.into(),
+        }
     }
 
     /// Checks the credentials of a request from `source`: an address, or a process of this
@@ -221,6 +254,11 @@ impl Authenticator {
     ) -> Result<Granted, Denied> {
         let Source { client, peer } = source.into();
         let login = decision::login(logins, credentials);
+        let asked = Asked {
+            how,
+            credentials,
+            client,
+        };
         let who = login.map(|login| Authenticated { login, client });
         let checked = match (who, &peer) {
             (Ok(who), None) => self.check(how, credentials, who, renewal).await,
@@ -228,8 +266,8 @@ impl Authenticator {
                 let how = peer::instead_of_password(how);
                 self.check(&how, credentials, who, renewal).await
             }
-            (Ok(_), Some(_)) => Err(WhyDenied::Peer),
-            (Err(why), _) => Err(why),
+            (Ok(_), Some(_)) => self.audited(asked, By::Nothing, Err(WhyDenied::Peer)),
+            (Err(why), _) => self.audited(asked, By::Nothing, Err(why)),
         };
         Self::tell(credentials, client, &checked);
         checked_or_denied(checked)
@@ -254,28 +292,88 @@ impl Authenticator {
         renewal: Renewal,
     ) -> Result<Granted, WhyDenied> {
         let preset = preset::of(&how.authid).await;
-        let authid = match decision::step(how, credentials, preset.as_ref())? {
-            Step::LetIn => None,
-            Step::LetInByPreset => preset,
+        let client = who.client;
+        let step = decision::step(how, credentials, preset.as_ref());
+        let asked = Asked {
+            how,
+            credentials,
+            client,
+        };
+        let authid = match self.audited_if_denied(asked, By::Nothing, step)? {
+            Step::LetIn => self.audited(asked, By::Nothing, Ok(None))?,
+            Step::LetInByPreset => self.audited(asked, By::Preset, Ok(preset))?,
             Step::AskForPassword if how.mechanism == Mechanism::LocalPeer => {
-                self.new_authid(how, &who, self.now(), renewal)
+                let made = self.new_authid(how, &who, self.now(), renewal);
+                self.audited(asked, By::Peer, Ok(made))?
             }
             Step::AskForPassword => {
                 // In a task of its own: a client that hangs up does not undo that it guessed,
                 // nor free its place while the question is still asked.
-                let (this, rules) = (self.clone(), how.clone());
-                let (password, asker) = (credentials.password.clone(), who.clone());
-                let checking = self
-                    .0
-                    .checks
-                    .spawn(async move { this.check_password(&rules, &password, &asker).await });
+                let (this, how_checked) = (self.clone(), how.clone());
+                let (sent, asker) = (credentials.clone(), who.clone());
+                let checking = self.inner.checks.spawn(async move {
+                    let asked = Asked {
+                        how: &how_checked,
+                        credentials: &sent,
+                        client,
+                    };
+                    let checked = this.check_password(asked.how, &sent.password, &asker).await;
+                    this.audited(asked, By::Password, checked)
+                });
                 checking.await.unwrap_or(Err(WhyDenied::Unavailable))?;
                 let first = self.now();
                 self.new_authid(how, &who, first, renewal)
             }
-            Step::CheckAuthId => self.take(how, &credentials.authid, &who, renewal)?,
+            Step::CheckAuthId => {
+                let taken = self.take(how, &credentials.authid, &who, renewal);
+                self.audited(asked, By::AuthId, taken)?
+            }
         };
         Ok(Granted { who, authid })
+    }
+
+    /// Tells the audit log how an authentication ended.
+    fn audited<T>(
+        &self,
+        asked: Asked<'_>,
+        by: By,
+        checked: Result<T, WhyDenied>,
+    ) -> Result<T, WhyDenied> {
+        let Asked {
+            how,
+            credentials,
+            client,
+        } = asked;
+        let record = Record::authentication(&self.site, &how.mechanism, credentials, client);
+        let ended = match &checked {
+            Ok(_) => Ok(()),
+            Err(why) => Err(*why),
+        };
+        self.inner.audit.take(record.ended(by, ended));
+        checked
+    }
+
+    /// The same, while more is to be checked.
+    fn audited_if_denied<T>(
+        &self,
+        asked: Asked<'_>,
+        by: By,
+        checked: Result<T, WhyDenied>,
+    ) -> Result<T, WhyDenied> {
+        match checked {
+            Ok(good) => Ok(good),
+            denied => self.audited(asked, by, denied),
+        }
+    }
+
+    /// Takes records.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    /// The broker whose clients are checked; empty for the main one.
+    pub(crate) fn site(&self) -> &str {
+        &self.site
     }
 
     async fn check_password(
@@ -285,7 +383,7 @@ impl Authenticator {
         who: &Authenticated,
     ) -> Result<(), WhyDenied> {
         let client = who.client;
-        let passwords = &self.0.passwords;
+        let passwords = &self.inner.passwords;
         let Some(user) = who.user() else {
             return passwords
                 .check(&how.mechanism, None, password, client)
@@ -304,7 +402,7 @@ impl Authenticator {
         client: IpAddr,
         asked: impl Future<Output = Result<T, WhyDenied>>,
     ) -> Result<T, WhyDenied> {
-        let slot = self.0.slots.take(user, failures::prefix(client)).await;
+        let slot = self.inner.slots.take(user, failures::prefix(client)).await;
         let _slot = slot.ok_or(WhyDenied::Unavailable)?;
         let checked = self.failures().check(limits, user, client, self.now());
         checked.map_err(|error| {
@@ -312,21 +410,26 @@ impl Authenticator {
             WhyDenied::TooSoon
         })?;
         let checked = asked.await;
-        match checked {
-            Ok(_) => self.failures().let_in(user, client, self.now()),
-            Err(WhyDenied::Password) => self.failures().failed(user, client, self.now()),
-            Err(_) => {}
-        }
+        let now = self.now();
+        let news = match checked {
+            Ok(_) => LoginNews::LetIn(self.failures().let_in(user, client, now)),
+            Err(WhyDenied::Password) => {
+                LoginNews::Failed(self.failures().failed(user, client, now))
+            }
+            Err(_) => return checked,
+        };
+        // An error means that no other replica listens.
+        let _ = self.inner.logins.send(news);
         checked
     }
 
     fn spent(&self) -> MutexGuard<'_, Spent> {
-        let spent = self.0.spent.lock();
+        let spent = self.inner.spent.lock();
         spent.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failures(&self) -> MutexGuard<'_, Failures> {
-        let failures = self.0.failures.lock();
+        let failures = self.inner.failures.lock();
         failures.unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -338,13 +441,14 @@ impl Authenticator {
         who: &Authenticated,
         renewal: Renewal,
     ) -> Result<Option<Secret>, WhyDenied> {
-        let identity = self.0.identity.borrow().clone();
+        let identity = self.inner.identity.borrow().clone();
         let now = self.now();
         let facts = AuthId::verify(
             authid.expose(),
+            &self.site,
             &how.mechanism,
             &identity,
-            self.0.clock.now(),
+            self.inner.clock.now(),
         );
         let facts = facts.map_err(|error| {
             debug!(
@@ -366,7 +470,7 @@ impl Authenticator {
         let used = self.spent().spend(&facts, now);
         let used = used.or(Err(WhyDenied::AuthIdSpent))?;
         // An error means that no other replica listens.
-        let _ = self.0.used.send((used, Instant::now()));
+        let _ = self.inner.used.send((used, Instant::now()));
         Ok(self.new_authid(how, who, facts.first, renewal))
     }
 
@@ -382,7 +486,7 @@ impl Authenticator {
         if renewal == Renewal::Keep {
             return None;
         }
-        let identity = self.0.identity.borrow().clone();
+        let identity = self.inner.identity.borrow().clone();
         let facts = Facts::new(
             who.user(),
             who.client,
@@ -390,7 +494,8 @@ impl Authenticator {
             self.now(),
             how.authid.timeout,
         );
-        let made = facts.and_then(|facts| AuthId::sign(&facts, &how.mechanism, &identity));
+        let made =
+            facts.and_then(|facts| AuthId::sign(&facts, &self.site, &how.mechanism, &identity));
         made.inspect_err(|error| {
             error!(
                 error = error as &dyn std::error::Error,
@@ -402,7 +507,7 @@ impl Authenticator {
 
     /// Milliseconds since 1970.
     fn now(&self) -> u64 {
-        u64::try_from(self.0.clock.since_epoch().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.inner.clock.since_epoch().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

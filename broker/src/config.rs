@@ -44,6 +44,7 @@ pub use process::ProcessConfig;
 pub use ssh::{SSH_SOCKET, SshConfig};
 pub use zeroconf::ZeroconfConfig;
 
+use crate::audit::AuditTarget;
 use crate::ini::Problem;
 use crate::profiles::{AgentQueryMode, PlainValues};
 use crate::scripts::ScriptsConfig;
@@ -103,6 +104,8 @@ pub struct Config {
     pub ssh: SshConfig,
     /// Further brokers in this daemon.
     pub brokers: Vec<NamedBroker>,
+    /// Where it is told who was let in and what was decided.
+    pub audit: AuditTarget,
 }
 
 /// The backend `inifile`.
@@ -251,6 +254,7 @@ impl Config {
             scripts: scripts::scripts(raw),
             ssh: SshConfig::build(raw),
             brokers: brokers::named(raw),
+            audit: audit(raw),
         })
     }
 }
@@ -285,6 +289,25 @@ impl LimitsConfig {
             ),
             request_timeout: seconds(raw, "request-timeout", 10),
             idle_timeout: seconds(raw, "idle-timeout", 75),
+        }
+    }
+}
+
+/// `log`, `off`, or a whole path.
+fn audit(raw: &mut RawConfig<'_>) -> AuditTarget {
+    let Some(entry) = raw.entry("global", "audit-log") else {
+        return AuditTarget::default();
+    };
+    match entry.value() {
+        "" | "log" => AuditTarget::Log,
+        "off" => AuditTarget::Off,
+        path if path.starts_with('/') => AuditTarget::File(path.into()),
+        _ => {
+            raw.error(
+                entry,
+                "this is neither log, off nor the whole path of a file",
+            );
+            AuditTarget::default()
         }
     }
 }

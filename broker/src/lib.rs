@@ -23,6 +23,7 @@ pub mod acl;
 pub mod agent_key;
 pub mod agents;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod autologin;
 pub mod cli;

@@ -163,7 +163,7 @@ impl Write for Message {
 
 /// Appends to a file, which is made when it is not there. One that everybody may read, as
 /// the original leaves them, is closed to them.
-fn open(path: &Path) -> Result<File, LogError> {
+pub(crate) fn open(path: &Path) -> Result<File, LogError> {
     let error = |source| LogError {
         path: path.to_owned(),
         source,

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use proto::{ClientOrder, PublicKey, Secret, SessionId};
 use tracing::{debug, info, warn};
 
-use crate::auth::{Authenticated, Authenticator, Denied, Granted, PasswordChange, Source};
+use crate::audit::Decision;
+use crate::auth::{Authenticated, Authenticator, Denied, Granted, PasswordChange, Source, WhyKept};
 use crate::autologin::Plan;
 use crate::config::ClientEvents;
 use crate::names::Resolved;
@@ -60,7 +61,7 @@ pub enum Answer<'a> {
     /// Nothing but that the credentials are good, and that what was asked for is done.
     Granted,
     /// The password that was to be changed is the old one.
-    PasswordKept,
+    PasswordKept(WhyKept),
     /// The client is to do this with its session.
     Order(ClientOrder, SessionId),
     /// The broker is there.
@@ -118,6 +119,19 @@ impl Broker {
         source: impl Into<Source>,
     ) -> Result<Reply<'a>, Denied> {
         let source = source.into();
+        let (audit, site) = (self.authenticator.audit(), self.authenticator.site());
+        let decision = Decision::begin(audit, site, request, source.client);
+        let decided = self.decide(backend, request, source).await;
+        decision.end(request.task, &decided);
+        decided
+    }
+
+    async fn decide<'a>(
+        &self,
+        backend: &'a Backend,
+        request: &Request,
+        source: Source,
+    ) -> Result<Reply<'a>, Denied> {
         let scripted = Scripted {
             scripts: &self.scripts,
             config: &backend.scripts,
@@ -125,7 +139,7 @@ impl Broker {
         };
         let changed = scripted.before_auth(request).await?;
         let request = changed.as_ref().unwrap_or(request);
-        let (granted, is_kept) = self.let_in(backend, request, source).await;
+        let (granted, kept) = self.let_in(backend, request, source).await;
         let profile = scripted.after_auth(request, granted.is_ok()).await;
         let Granted { who, authid } = granted?;
         let profile = profile?;
@@ -141,8 +155,8 @@ impl Broker {
                 },
             },
             Task::ClientEvent => told(&self.placing.feed.view(), backend, &who, request),
-            Task::SetPassword if is_kept => Answer::PasswordKept,
-            Task::SetPassword | Task::Other => Answer::Granted,
+            Task::SetPassword => kept.map_or(Answer::Granted, Answer::PasswordKept),
+            Task::Other => Answer::Granted,
         };
         Ok(Reply {
             who,
@@ -152,13 +166,13 @@ impl Broker {
     }
 
     /// Checks the credentials, and changes the password if that is asked for. The second
-    /// part is whether it was to be changed and was not.
+    /// part is why it stayed, if it did.
     async fn let_in(
         &self,
         backend: &Backend,
         request: &Request,
         source: Source,
-    ) -> (Result<Granted, Denied>, bool) {
+    ) -> (Result<Granted, Denied>, Option<WhyKept>) {
         let (how, logins) = (&backend.auth, &backend.accounts.logins);
         let credentials = &request.credentials;
         if request.task != Task::SetPassword {
@@ -166,7 +180,7 @@ impl Broker {
             let granted =
                 self.authenticator
                     .authenticate(how, logins, credentials, source, renewal);
-            return (granted.await, false);
+            return (granted.await, None);
         }
         let client = source.client;
         let changed = self.authenticator.set_password(
@@ -177,13 +191,13 @@ impl Broker {
             source,
         );
         match changed.await {
-            Ok((granted, PasswordChange::Changed)) => (Ok(granted), false),
+            Ok((granted, PasswordChange::Changed)) => (Ok(granted), None),
             Ok((granted, PasswordChange::Kept(why))) => {
                 let user = granted.who.user().map(tracing::field::display);
                 info!(user, %client, %why, "a password was not changed");
-                (Ok(granted), true)
+                (Ok(granted), Some(why))
             }
-            Err(denied) => (Err(denied), false),
+            Err(denied) => (Err(denied), None),
         }
     }
 

@@ -41,7 +41,7 @@ pub use secret::Secret;
 pub use session::{
     ClientOrder, RecordError, Session, SessionId, SessionIdError, SessionRecord, SessionState,
 };
-pub use user::{BrokerUser, BrokerUserError, Username, UsernameError};
+pub use user::{BrokerUser, BrokerUserError, Username, UsernameError, is_same_user};
 
 /// The generated messages and services of the mesh, version 1.
 #[allow(

@@ -87,6 +87,19 @@ impl BrokerUser {
         &self.0
     }
 
+    /// The same for all spellings: domains and realms have no case. What counts or forbids
+    /// by name goes by this.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        match domain(&self.0) {
+            Some((of, name)) if self.0.contains(DOMAIN_SEPARATOR) => {
+                format!("{}{DOMAIN_SEPARATOR}{name}", of.to_ascii_lowercase())
+            }
+            Some((of, name)) => format!("{name}@{}", of.to_ascii_lowercase()),
+            None => self.as_str().to_owned(),
+        }
+    }
+
     /// The account of that very name; none when a domain stands before it.
     #[must_use]
     pub fn username(&self) -> Option<Username> {
@@ -139,6 +152,28 @@ fn is_domain(text: &str) -> bool {
         && !text.contains("..")
 }
 
+/// Whether two names mean the same user: the one of [`BrokerUser::canonical`], without
+/// writing it.
+#[must_use]
+pub fn is_same_user(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
+    let same_form = one.contains(DOMAIN_SEPARATOR) == other.contains(DOMAIN_SEPARATOR);
+    match (domain(one), domain(other)) {
+        (Some((of, name)), Some((also_of, also))) => {
+            same_form && name == also && of.eq_ignore_ascii_case(also_of)
+        }
+        _ => false,
+    }
+}
+
+/// Domain and name of `DOMAIN\user` or `user@realm`.
+fn domain(text: &str) -> Option<(&str, &str)> {
+    let by_realm = || text.rsplit_once('@').map(|(name, realm)| (realm, name));
+    text.split_once(DOMAIN_SEPARATOR).or_else(by_realm)
+}
+
 /// What stands between a domain and a user in the names of Windows domains.
 const DOMAIN_SEPARATOR: char = '\\';
 
@@ -146,7 +181,7 @@ const MAX_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use super::{BrokerUser, BrokerUserError, Username, UsernameError};
+    use super::{BrokerUser, BrokerUserError, Username, UsernameError, is_same_user};
 
     #[test]
     fn names_of_unix_and_directory_users_are_taken() {
@@ -164,6 +199,39 @@ mod tests {
             assert_eq!(Username::parse(name).unwrap().as_str(), name);
             let user = BrokerUser::parse(name).unwrap();
             assert_eq!(user.username(), Some(Username::parse(name).unwrap()));
+        }
+    }
+
+    #[test]
+    fn domains_and_realms_have_no_case_and_users_have() {
+        let same = [
+            ("CORP\\alice", "corp\\alice"),
+            ("j.doe@Example.ORG", "j.doe@example.org"),
+            ("alice", "alice"),
+        ];
+        for (one, other) in same {
+            assert!(
+                is_same_user(one, other) && is_same_user(other, one),
+                "{one}"
+            );
+            let canonical = |text| BrokerUser::parse(text).unwrap().canonical();
+            assert_eq!(
+                (canonical(one), canonical(other)),
+                (other.to_owned(), other.to_owned())
+            );
+        }
+        let different = [
+            ("CORP\\alice", "CORP\\Alice"),
+            ("CORP\\alice", "LAB\\alice"),
+            ("CORP\\alice", "alice@CORP"),
+            ("Alice", "alice"),
+            ("alice", "CORP\\alice"),
+        ];
+        for (one, other) in different {
+            assert!(
+                !is_same_user(one, other) && !is_same_user(other, one),
+                "{one}"
+            );
         }
     }
 

@@ -12,6 +12,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "some tests print their figures")]
 
+mod audit;
 mod background;
 mod brokers;
 mod flood;

@@ -10,7 +10,7 @@ use super::{ALL, Asker, Groups, Match};
 pub enum NamePattern {
     /// `ALL`.
     Any,
-    /// Exactly this name.
+    /// This name; a domain in the name of a user has no case.
     Name(String),
 }
 
@@ -37,7 +37,10 @@ impl NamePattern {
     pub(super) fn matches_user(&self, user: Option<&str>) -> Match {
         match self {
             Self::Any => Match::Yes,
-            Self::Name(own) => (user == Some(own.as_str())).into(),
+            // However the domain is written: a deny entry must not be missed by its case.
+            Self::Name(own) => user
+                .is_some_and(|user| proto::is_same_user(user, own))
+                .into(),
         }
     }
 

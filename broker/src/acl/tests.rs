@@ -38,6 +38,42 @@ fn as_alice<R>(groups: Groups<'_>, look: impl Fn(&Asker<'_>) -> R) -> R {
 }
 
 #[test]
+fn the_domain_of_a_user_has_no_case() {
+    let asks = |user: &str, acl: &Acl| {
+        acl.allows(&Asker {
+            user: Some(user),
+            groups: Groups::Unknown,
+            client: client("10.0.0.1"),
+            client_names: &ClientNames::default(),
+        })
+    };
+    let acl = Acl {
+        users: rules(
+            &["ALL"],
+            &["CORP\\mallory", "mallory@Example.org"],
+            Order::DenyAllow,
+        ),
+        ..Acl::default()
+    };
+    for user in [
+        "CORP\\mallory",
+        "corp\\mallory",
+        "mallory@example.org",
+        "mallory@EXAMPLE.ORG",
+    ] {
+        assert!(!asks(user, &acl), "{user}");
+    }
+    for user in [
+        "mallory",
+        "LAB\\mallory",
+        "mallory@example.net",
+        "CORP\\alice",
+    ] {
+        assert!(asks(user, &acl), "{user}");
+    }
+}
+
+#[test]
 fn user_rules_follow_their_order() {
     use Order::{AllowDeny, DenyAllow};
     // (allow, deny, order, alice is let in)

@@ -41,10 +41,11 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Adds a broker with a configuration that was read already, and returns it.
-    pub(super) fn add(&mut self, config: &Config, origin: Origin) -> Broker {
+    /// Adds a broker with a configuration that was read already, and returns it; the main
+    /// one has no name.
+    pub(super) fn add(&mut self, site: &str, config: &Config, origin: Origin) -> Broker {
         let (reloader, settings) = SettingsReloader::open(origin, config);
-        let (authenticator, placing) = (self.authenticator.clone(), self.placing.clone());
+        let (authenticator, placing) = (self.authenticator.at(site), self.placing.clone());
         let (resolver, client_names) = ClientNamesResolver::new(settings.clone());
         self.settings.push(settings.clone());
         let directory = Directory {
@@ -82,7 +83,7 @@ impl Desk {
             return Err(unusable(text.to_owned()));
         }
         report(&warnings);
-        self.add(&config, origin);
+        self.add(&named.name, &config, origin);
         Ok(())
     }
 }

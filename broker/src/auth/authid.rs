@@ -43,6 +43,15 @@ pub struct Facts {
 #[derive(Debug)]
 pub enum AuthId {}
 
+/// A text of the form of an AUTHID. Nothing that it says is proven.
+#[derive(Debug)]
+pub struct Claim {
+    facts: Vec<u8>,
+    signature: Vec<u8>,
+    leaf: Vec<u8>,
+    read: Facts,
+}
+
 /// Why there is no AUTHID.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError {
@@ -142,17 +151,19 @@ impl Facts {
 }
 
 impl AuthId {
-    /// Makes the AUTHID that says this.
+    /// Makes the AUTHID that says this, at the broker `site`: the main one has an empty
+    /// name.
     ///
     /// # Errors
     /// When this member can't sign.
     pub fn sign(
         facts: &Facts,
+        site: &str,
         mechanism: &Mechanism,
         identity: &Identity,
     ) -> Result<Secret, MakeError> {
         let facts = facts.write();
-        let signature = identity.sign(&context(mechanism), &facts);
+        let signature = identity.sign(&context(site, mechanism), &facts);
         let signature = signature.map_err(MakeError::Sign)?;
         let leaf = identity.chain().first().map_or(&[][..], AsRef::as_ref);
         let leaf = compact::compacted(leaf);
@@ -161,41 +172,67 @@ impl AuthId {
         Ok(Secret::new(parts.join(".")))
     }
 
-    /// What the AUTHID `text` says, if a replica of the farm made it for this mechanism.
+    /// What the AUTHID `text` says, if a replica of the farm made it for this broker and
+    /// this mechanism.
     ///
     /// # Errors
     /// When it is none, or made by somebody else.
     pub fn verify(
         text: &str,
+        site: &str,
         mechanism: &Mechanism,
         identity: &Identity,
         now: UnixTime,
     ) -> Result<Facts, ReadError> {
-        if text.len() > MAX_BYTES {
-            return Err(ReadError::Form);
-        }
-        let mut parts = text.split('.').map(|part| URL_SAFE_NO_PAD.decode(part));
-        let (Some(Ok(facts)), Some(Ok(signature)), Some(Ok(leaf)), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(ReadError::Form);
-        };
-        let leaf = compact::expanded(&leaf, MAX_LEAF).ok_or(ReadError::Form)?;
-        let read = Facts::read(&facts).ok_or(ReadError::Form)?;
+        let claim = Claim::parse(text).ok_or(ReadError::Form)?;
         let signer = identity
-            .verify(&context(mechanism), &facts, &signature, &leaf, now)
+            .verify(
+                &context(site, mechanism),
+                &claim.facts,
+                &claim.signature,
+                &claim.leaf,
+                now,
+            )
             .map_err(ReadError::Signature)?;
         match signer.role {
-            Role::Broker => Ok(read),
+            Role::Broker => Ok(claim.read),
             role @ (Role::Agent | Role::Operator) => Err(ReadError::Role(role)),
         }
     }
 }
 
+impl Claim {
+    /// Takes a text apart; none when it is not of the form of an AUTHID.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > MAX_BYTES {
+            return None;
+        }
+        let mut parts = text.split('.').map(|part| URL_SAFE_NO_PAD.decode(part));
+        let (Some(Ok(facts)), Some(Ok(signature)), Some(Ok(leaf)), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        Some(Self {
+            leaf: compact::expanded(&leaf, MAX_LEAF)?,
+            read: Facts::read(&facts)?,
+            facts,
+            signature,
+        })
+    }
+
+    /// What it says, if that is true.
+    #[must_use]
+    pub fn unproven(&self) -> &Facts {
+        &self.read
+    }
+}
+
 /// What the signature is for. A backend that lets everybody in makes no AUTHID that opens
-/// another.
-fn context(mechanism: &Mechanism) -> String {
-    match mechanism {
+/// another, and no broker one that opens another broker.
+fn context(site: &str, mechanism: &Mechanism) -> String {
+    let mechanism = match mechanism {
         Mechanism::Pam => "authid pam".to_owned(),
         Mechanism::None => "authid none".to_owned(),
         Mechanism::LocalPeer => "authid local peer".to_owned(),
@@ -205,6 +242,11 @@ fn context(mechanism: &Mechanism) -> String {
                 config.host, config.port, config.path
             )
         }
+    };
+    match site {
+        "" => mechanism,
+        // No path of https_get holds a blank, so that nothing else reads the same.
+        site => format!("{mechanism} at {site}"),
     }
 }
 

@@ -9,8 +9,11 @@ use std::net::IpAddr;
 use proto::{BrokerUser, Secret};
 
 use super::decision::Step;
-use super::{Authenticated, Authenticator, Credentials, Denied, Granted, Renewal, WhyDenied};
+use super::{
+    Asked, Authenticated, Authenticator, Credentials, Denied, Granted, Renewal, WhyDenied,
+};
 use super::{Source, checked_or_denied, decision, preset};
+use crate::audit::By;
 use crate::config::{AuthConfig, Mechanism};
 use crate::logins::LoginRules;
 
@@ -64,7 +67,14 @@ impl Authenticator {
         let login = decision::login(logins, credentials);
         let changed = match login.map(|login| Authenticated { login, client }) {
             Ok(who) => self.change(how, credentials, new, who).await,
-            Err(why) => Err(why),
+            Err(why) => {
+                let asked = Asked {
+                    how,
+                    credentials,
+                    client,
+                };
+                self.audited(asked, By::Nothing, Err(why))
+            }
         };
         let (granted, change) = match changed {
             Ok((granted, change)) => (Ok(granted), change),
@@ -82,11 +92,19 @@ impl Authenticator {
         who: Authenticated,
     ) -> Result<(Granted, PasswordChange), WhyDenied> {
         let preset = preset::of(&how.authid).await;
-        let step = decision::step(how, credentials, preset.as_ref())?;
+        let asked = Asked {
+            how,
+            credentials,
+            client: who.client,
+        };
+        let step = decision::step(how, credentials, preset.as_ref());
+        let step = self.audited_if_denied(asked, By::Nothing, step)?;
         if step == Step::CheckAuthId {
-            self.take(how, &credentials.authid, &who, Renewal::Keep)?;
+            let good = self.take(how, &credentials.authid, &who, Renewal::Keep);
+            self.audited_if_denied(asked, By::AuthId, good)?;
         }
-        let user = who.user().cloned().ok_or(WhyDenied::User)?;
+        let user = who.user().cloned().ok_or(WhyDenied::User);
+        let user = self.audited_if_denied(asked, By::Nothing, user)?;
         let change = self.put_wish(how, user, credentials, new, who.client);
         let change = change.await?;
         let renewal = match change {
@@ -114,11 +132,18 @@ impl Authenticator {
         new: &Secret,
         client: IpAddr,
     ) -> Result<PasswordChange, WhyDenied> {
-        let (this, limits) = (self.clone(), how.failures);
-        let (old, new) = (credentials.password.clone(), new.clone());
-        let changing = self.0.checks.spawn(async move {
-            let asked = this.0.passwords.change(&user, &old, &new, client);
-            this.guarded(&limits, &user, client, asked).await
+        let (this, how) = (self.clone(), how.clone());
+        let (sent, new) = (credentials.clone(), new.clone());
+        let changing = self.inner.checks.spawn(async move {
+            let passwords = &this.inner.passwords;
+            let asked = passwords.change(&user, &sent.password, &new, client);
+            let changed = this.guarded(&how.failures, &user, client, asked).await;
+            let asked = Asked {
+                how: &how,
+                credentials: &sent,
+                client,
+            };
+            this.audited(asked, By::Password, changed)
         });
         changing.await.unwrap_or(Err(WhyDenied::Unavailable))
     }

@@ -1,38 +1,56 @@
 //! Who must wait before the next password, after too many wrong ones?
 //!
 //! Failures count for a user at an address, for an address, and for a user. After some
-//! that are free, each doubles a delay in which further passwords are refused unread. The
-//! delays of a user spare addresses that the user was let in from, so nobody keeps others
-//! out for good by typing wrong passwords in their name.
+//! that are free, each doubles a delay in which further passwords are refused unread, and
+//! the counts halve again and again. Who was let in from an address waits there only for
+//! their own failures. Anywhere else, what others do in a user's name makes that user wait
+//! no longer than the longest delay: nobody is kept out for good.
+//!
+//! Users and addresses are kept as digests, so that other replicas can be told of failures
+//! and not of names.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use proto::BrokerUser;
+use ring::digest::{Context, SHA256};
 
 use crate::config::FailureLimits;
 
-/// The failures of the last quarter of an hour. Times are milliseconds.
+/// The failures of late. Times are milliseconds.
 #[derive(Debug)]
 pub struct Failures {
+    salt: [u8; 16],
     counted: HashMap<Key, Counted>,
+    /// Who was let in from where, and when.
+    known: HashMap<Key, u64>,
+    /// How long until counts are halved; what was configured when a client last asked.
+    halve_after: u64,
     most: usize,
 }
 
-/// What failures are counted for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    UserAt(BrokerUser, IpAddr),
-    At(IpAddr),
-    User(BrokerUser),
+/// What failures are counted for, as a digest.
+pub type Key = [u8; 16];
+
+/// What one failure is counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// The user at this address.
+    pub user_at: Key,
+    /// The address.
+    pub address: Key,
+    /// The user.
+    pub user: Key,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counted {
     n_failures: u32,
     last: u64,
-    /// The user was let in at this address since.
-    known: bool,
+    /// When they were last halved.
+    halved: u64,
+    /// Since when somebody waits who may be somebody else than who failed.
+    waits_since: Option<u64>,
 }
 
 /// Too many wrong passwords; the next one is not looked at yet.
@@ -43,18 +61,21 @@ pub struct TooSoon {
     pub wait: u64,
 }
 
-impl Default for Failures {
-    fn default() -> Self {
-        Self::with_limit(MOST)
-    }
-}
-
 impl Failures {
+    /// Replicas with the same salt understand each other.
+    #[must_use]
+    pub fn new(salt: [u8; 16]) -> Self {
+        Self::with_limit(salt, MOST)
+    }
+
     /// Remembers so many counts; those that are older are forgotten first.
     #[must_use]
-    pub fn with_limit(most: usize) -> Self {
+    pub fn with_limit(salt: [u8; 16], most: usize) -> Self {
         Self {
+            salt,
             counted: HashMap::new(),
+            known: HashMap::new(),
+            halve_after: HALVE_AFTER,
             most,
         }
     }
@@ -64,84 +85,152 @@ impl Failures {
     /// # Errors
     /// When too many were wrong.
     pub fn check(
-        &self,
+        &mut self,
         limits: &FailureLimits,
         user: &BrokerUser,
         client: IpAddr,
         now: u64,
     ) -> Result<(), TooSoon> {
-        let is_known = self.is_known(user, client);
-        let waits = keys(user, client)
-            .into_iter()
-            .filter(|key| !(is_known && matches!(key, Key::User(_))))
-            .filter_map(|key| {
-                let counted = self.counted.get(&key)?;
-                let delay = delay(limits, &key, counted.n_failures);
-                // A clock that was set back must not make the wait longer than the delay.
-                let waited = now.saturating_sub(counted.last);
-                delay.checked_sub(waited).filter(|wait| *wait > 0)
-            });
-        match waits.max() {
-            Some(wait) => Err(TooSoon { wait }),
-            None => Ok(()),
+        self.halve_after = milliseconds(limits.halve_after);
+        let keys = self.keys(user, client);
+        let own = self.wait(limits, limits.free, &keys.user_at, now);
+        let of_others = match self.is_known(&keys.user_at, now) {
+            true => 0,
+            false => {
+                let here = self.wait(limits, limits.free_shared, &keys.address, now);
+                here.max(self.wait_as_user(limits, &keys, now))
+            }
+        };
+        match own.max(of_others) {
+            0 => Ok(()),
+            wait => Err(TooSoon { wait }),
         }
     }
 
-    /// A password was wrong.
-    pub fn failed(&mut self, user: &BrokerUser, client: IpAddr, now: u64) {
-        self.make_room(now);
-        for key in keys(user, client) {
+    /// A password was wrong. Tells for what that counts.
+    pub fn failed(&mut self, user: &BrokerUser, client: IpAddr, now: u64) -> Keys {
+        let keys = self.keys(user, client);
+        self.count(keys, now);
+        keys
+    }
+
+    /// A password was wrong, here or elsewhere.
+    pub fn count(&mut self, keys: Keys, now: u64) {
+        make_room(&mut self.counted, self.most, |counted| counted.last);
+        for key in [keys.user_at, keys.address, keys.user] {
             let counted = self.counted.entry(key).or_default();
-            if now.saturating_sub(counted.last) > MEMORY {
-                counted.n_failures = 0;
-            }
+            counted.halve(self.halve_after, now);
             counted.n_failures = counted.n_failures.saturating_add(1);
             counted.last = counted.last.max(now);
+            counted.waits_since = None;
         }
     }
 
     /// A password was right: what was typed wrong before, here, is forgiven. The address
     /// still counts, since whoever has one account must not guess at all others.
-    pub fn let_in(&mut self, user: &BrokerUser, client: IpAddr, now: u64) {
-        self.make_room(now);
-        let here = Counted {
-            n_failures: 0,
-            last: now,
-            known: true,
+    pub fn let_in(&mut self, user: &BrokerUser, client: IpAddr, now: u64) -> Key {
+        let key = self.keys(user, client).user_at;
+        self.forgive(key, now);
+        key
+    }
+
+    /// A password was right, here or elsewhere.
+    pub fn forgive(&mut self, user_at: Key, now: u64) {
+        make_room(&mut self.known, self.most, |at| *at);
+        self.counted.remove(&user_at);
+        self.known.insert(user_at, now);
+    }
+
+    fn is_known(&self, user_at: &Key, now: u64) -> bool {
+        let let_in = self.known.get(user_at);
+        let_in.is_some_and(|at| now.saturating_sub(*at) < KNOWN_FOR)
+    }
+
+    fn wait(&self, limits: &FailureLimits, free: u32, key: &Key, now: u64) -> u64 {
+        let Some(mut counted) = self.counted.get(key).copied() else {
+            return 0;
         };
-        self.counted
-            .insert(Key::UserAt(user.clone(), prefix(client)), here);
+        counted.halve(self.halve_after, now);
+        // A clock that was set back must not make the wait longer than the delay.
+        let waited = now.saturating_sub(counted.last);
+        delay(limits, free, counted.n_failures).saturating_sub(waited)
     }
 
-    fn is_known(&self, user: &BrokerUser, client: IpAddr) -> bool {
-        let here = self.counted.get(&Key::UserAt(user.clone(), prefix(client)));
-        here.is_some_and(|counted| counted.known)
+    /// What is left of the delay of a user, for this address: it ends with the longest
+    /// delay after its first try, however many others try meanwhile.
+    fn wait_as_user(&mut self, limits: &FailureLimits, keys: &Keys, now: u64) -> u64 {
+        let wait = self.wait(limits, limits.free_shared, &keys.user, now);
+        if wait == 0 {
+            return 0;
+        }
+        make_room(&mut self.counted, self.most, |counted| counted.last);
+        let here = self.counted.entry(keys.user_at).or_insert(Counted {
+            last: now,
+            halved: now,
+            ..Counted::default()
+        });
+        let since = *here.waits_since.get_or_insert(now);
+        let longest = milliseconds(limits.longest_delay);
+        wait.min(longest.saturating_sub(now.saturating_sub(since)))
     }
 
-    /// What is old goes first, and then what is less old, until there is much room again.
-    fn make_room(&mut self, now: u64) {
-        if self.counted.len() + KEYS <= self.most {
-            return;
+    fn keys(&self, user: &BrokerUser, client: IpAddr) -> Keys {
+        // Whatever the spelling: some directories tell small letters from capitals in no name.
+        let user = user.canonical().to_ascii_lowercase();
+        let client = prefix(client).to_string();
+        Keys {
+            user_at: self.key(b'b', &user, &client),
+            address: self.key(b'a', "", &client),
+            user: self.key(b'u', &user, ""),
         }
-        let mut memory = MEMORY;
-        while self.counted.len() > self.most / 2 && memory > 0 {
-            let is_young = |counted: &Counted| now.saturating_sub(counted.last) < memory;
-            self.counted.retain(|_, counted| is_young(counted));
-            memory /= 2;
+    }
+
+    fn key(&self, kind: u8, user: &str, client: &str) -> Key {
+        let mut digest = Context::new(&SHA256);
+        digest.update(&self.salt);
+        digest.update(&[kind]);
+        // No user name holds a blank.
+        for part in [user, " ", client] {
+            digest.update(part.as_bytes());
         }
-        if memory == 0 {
-            self.counted.clear();
+        let digest = digest.finish();
+        let mut key = Key::default();
+        for (to, from) in key.iter_mut().zip(digest.as_ref()) {
+            *to = *from;
+        }
+        key
+    }
+}
+
+impl Counted {
+    fn halve(&mut self, every: u64, now: u64) {
+        if self.n_failures == 0 {
+            self.halved = now;
+        }
+        let times = now.saturating_sub(self.halved) / every.max(1);
+        if times > 0 {
+            let times = u32::try_from(times).unwrap_or(u32::MAX);
+            self.n_failures = self.n_failures.checked_shr(times).unwrap_or(0);
+            self.halved = now;
         }
     }
 }
 
-fn keys(user: &BrokerUser, client: IpAddr) -> [Key; KEYS] {
-    let client = prefix(client);
-    [
-        Key::UserAt(user.clone(), client),
-        Key::At(client),
-        Key::User(user.clone()),
-    ]
+/// The older half goes when there is no room for another failure.
+fn make_room<T>(map: &mut HashMap<Key, T>, most: usize, last: impl Fn(&T) -> u64) {
+    if map.len() + KEYS <= most {
+        return;
+    }
+    let mut times: Vec<u64> = map.values().map(&last).collect();
+    let middle = times.len() / 2;
+    let (_, pivot, _) = times.select_nth_unstable(middle);
+    let pivot = *pivot;
+    let mut room = most / 2;
+    map.retain(|_, kept| {
+        let stays = last(kept) >= pivot && room > 0;
+        room -= usize::from(stays);
+        stays
+    });
 }
 
 /// One site of IPv6 has a network of 64 bits, and all addresses in it.
@@ -155,145 +244,34 @@ pub(super) fn prefix(client: IpAddr) -> IpAddr {
     }
 }
 
-/// In milliseconds. Many people may share an address, and many addresses a user.
-fn delay(limits: &FailureLimits, key: &Key, n_failures: u32) -> u64 {
-    let free = match key {
-        Key::UserAt(..) => limits.free,
-        Key::At(_) | Key::User(_) => limits.free.saturating_mul(SHARED),
-    };
+/// In milliseconds.
+fn delay(limits: &FailureLimits, free: u32, n_failures: u32) -> u64 {
     let Some(more) = n_failures.checked_sub(free).filter(|more| *more > 0) else {
         return 0;
     };
-    let most = u64::try_from(limits.longest_delay.as_millis()).unwrap_or(u64::MAX);
     let doubled = 1_u64.checked_shl(more - 1).unwrap_or(u64::MAX);
+    let most = milliseconds(limits.longest_delay);
     doubled.saturating_mul(FIRST_DELAY).min(most)
 }
 
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What one failure counts for.
 const KEYS: usize = 3;
 
 /// A second, then two, four …
 const FIRST_DELAY: u64 = 1000;
 
-/// So many times the free failures, where many share what is counted.
-const SHARED: u32 = 10;
+/// Until a client asks, five minutes.
+const HALVE_AFTER: u64 = 5 * 60 * 1000;
 
-/// How long a failure counts: a quarter of an hour.
-const MEMORY: u64 = 15 * 60 * 1000;
+/// How long an address is one where a user was let in: a month.
+const KNOWN_FOR: u64 = 30 * 24 * 3600 * 1000;
 
-/// Some 20 MB, with the longest names.
-const MOST: usize = 60_000;
+/// Some 10 MB, and as much again for addresses that users were let in from.
+const MOST: usize = 100_000;
 
 #[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-    use proto::BrokerUser;
-
-    use super::{Failures, TooSoon};
-    use crate::config::FailureLimits;
-
-    const LIMITS: FailureLimits = FailureLimits {
-        free: 3,
-        longest_delay: Duration::from_secs(8),
-    };
-
-    fn user(name: &str) -> BrokerUser {
-        BrokerUser::parse(name).unwrap()
-    }
-
-    fn at(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn each_failure_after_the_free_ones_doubles_the_delay_up_to_a_bound() {
-        let mut failures = Failures::default();
-        let (alice, desk) = (user("alice"), at("10.77.0.20"));
-        let mut now = 1_000_000;
-        for wait in [0, 0, 0, 1000, 2000, 4000, 8000, 8000, 8000] {
-            failures.failed(&alice, desk, now);
-            let found = failures.check(&LIMITS, &alice, desk, now);
-            let expected = if wait == 0 {
-                Ok(())
-            } else {
-                Err(TooSoon { wait })
-            };
-            assert_eq!(found, expected);
-            now += wait;
-            assert_eq!(failures.check(&LIMITS, &alice, desk, now), Ok(()));
-        }
-        // Others there, and she elsewhere, go on.
-        failures.failed(&alice, desk, now);
-        assert_eq!(failures.check(&LIMITS, &user("bob"), desk, now), Ok(()));
-        assert_eq!(
-            failures.check(&LIMITS, &alice, at("10.77.0.21"), now),
-            Ok(())
-        );
-        // A right password, or a long time, forgives.
-        failures.let_in(&alice, desk, now);
-        assert_eq!(failures.check(&LIMITS, &alice, desk, now), Ok(()));
-    }
-
-    #[test]
-    fn whoever_guesses_at_many_users_is_stopped_at_the_address() {
-        let mut failures = Failures::default();
-        let one_site = ["fd77::1", "fd77::2:0:0:1"];
-        for n in 0..40_u32 {
-            let client = at(one_site[n as usize % 2]);
-            failures.failed(&user(&format!("u{n}")), client, 5000);
-        }
-        assert!(
-            failures
-                .check(&LIMITS, &user("alice"), at("fd77::ffff"), 5000)
-                .is_err()
-        );
-        assert_eq!(
-            failures.check(&LIMITS, &user("alice"), at("fd77:0:0:1::1"), 5000),
-            Ok(())
-        );
-    }
-
-    #[test]
-    fn nobody_is_kept_out_for_good_by_the_failures_of_others() {
-        let mut failures = Failures::default();
-        let (alice, desk) = (user("alice"), at("10.77.0.20"));
-        failures.let_in(&alice, desk, 0);
-        for n in 0..200_u8 {
-            failures.failed(&alice, IpAddr::from([192, 0, 2, n]), 1000);
-        }
-        // Strangers wait, she does not; and she waits nowhere for more than the bound.
-        assert!(
-            failures
-                .check(&LIMITS, &alice, at("198.51.100.1"), 1000)
-                .is_err()
-        );
-        assert_eq!(failures.check(&LIMITS, &alice, desk, 1000), Ok(()));
-        assert_eq!(
-            failures.check(&LIMITS, &alice, at("198.51.100.1"), 9001),
-            Ok(())
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn memory_has_a_bound_and_delays_too(
-            many in proptest::collection::vec((0..1000_u32, 0..2000_u64), 1..300),
-        ) {
-            let mut failures = Failures::with_limit(60);
-            let mut now = 10_000;
-            for (n, later) in many {
-                let who = user(&format!("u{}", n % 50));
-                failures.failed(&who, IpAddr::from(n.to_be_bytes()), now);
-                now += later;
-                prop_assert!(failures.counted.len() <= 60);
-            }
-            let latest = now + 8001;
-            for n in 0..50_u32 {
-                let (who, client) = (user(&format!("u{n}")), IpAddr::from(n.to_be_bytes()));
-                prop_assert!(failures.check(&LIMITS, &who, client, latest).is_ok());
-            }
-        }
-    }
-}
+mod tests;

@@ -4,6 +4,10 @@
 //! that was started anew knows at once what was used before, and then each AUTHID as it is
 //! used. A use is told a second later: by then the client has its answer, or this replica
 //! is dead and the client must be able to ask another with the AUTHID that it still has.
+//!
+//! In the same way, by a call of its own, each is told of wrong and right passwords, as
+//! digests: who guesses at one replica is known at all. What happened while nobody listened
+//! is not told later.
 
 mod follow;
 
@@ -12,7 +16,7 @@ use std::time::Duration;
 
 use pki::{PeerIdentity, Role};
 use proto::v1::replica_server::{Replica, ReplicaServer};
-use proto::v1::{FollowSpentRequest, SpentAuthId, SpentAuthIds};
+use proto::v1::{self, FollowLoginsRequest, FollowSpentRequest, SpentAuthId, SpentAuthIds};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::Instant;
@@ -23,11 +27,19 @@ use tonic::{Request, Response, Status};
 use tracing::debug;
 
 use super::Authenticator;
+use super::failures::{Key, Keys};
 use super::spent::Used;
 pub use follow::Follower;
 
 /// An AUTHID that was used here, and when.
 pub(super) type News = (Used, Instant);
+
+/// A password was wrong here, or right.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LoginNews {
+    Failed(Keys),
+    LetIn(Key),
+}
 
 /// Tells other replicas what is used here.
 #[derive(Debug)]
@@ -39,7 +51,7 @@ pub struct SpentTeller {
 }
 
 /// Where uses are announced, for whoever follows.
-pub(super) fn announcements() -> broadcast::Sender<News> {
+pub(super) fn announcements<T: Clone>() -> broadcast::Sender<T> {
     broadcast::Sender::new(MOST_UNTOLD)
 }
 
@@ -67,6 +79,33 @@ impl Replica for SpentTeller {
         &self,
         request: Request<FollowSpentRequest>,
     ) -> Result<Response<Self::FollowSpentStream>, Status> {
+        let authenticator = self.authenticator.clone();
+        let stream = self.stream(
+            &request,
+            |to| async move { tell(&authenticator, &to).await },
+        );
+        Ok(Response::new(stream?))
+    }
+
+    type FollowLoginsStream = ReceiverStream<Result<v1::LoginNews, Status>>;
+
+    async fn follow_logins(
+        &self,
+        request: Request<FollowLoginsRequest>,
+    ) -> Result<Response<Self::FollowLoginsStream>, Status> {
+        let news = self.authenticator.inner.logins.subscribe();
+        let stream = self.stream(&request, |to| async move { tell_logins(news, &to).await });
+        Ok(Response::new(stream?))
+    }
+}
+
+impl SpentTeller {
+    /// A stream to a replica, for as long as it listens.
+    fn stream<T: Send + 'static, A, F: Future<Output = ()> + Send + 'static>(
+        &self,
+        request: &Request<A>,
+        tell: impl FnOnce(mpsc::Sender<Result<T, Status>>) -> F,
+    ) -> Result<ReceiverStream<Result<T, Status>>, Status> {
         let peer = request.extensions().get::<PeerIdentity>();
         if peer.is_none_or(|peer| peer.subject.role != Role::Broker) {
             return Err(Status::permission_denied("only replicas may ask this"));
@@ -74,18 +113,61 @@ impl Replica for SpentTeller {
         let room = Arc::clone(&self.room).try_acquire_owned();
         let room = room.or(Err(Status::resource_exhausted("too many replicas follow")))?;
         let (sender, stream) = mpsc::channel(1);
-        let (authenticator, stop) = (self.authenticator.clone(), self.stop.clone());
+        let (stop, told) = (self.stop.clone(), tell(sender.clone()));
         self.running.spawn(async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 () = sender.closed() => {}
-                () = tell(&authenticator, &sender) => {}
+                () = told => {}
             }
             drop(room);
         });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        Ok(ReceiverStream::new(stream))
     }
+}
+
+/// Tells each; what a slow follower missed it can do without.
+async fn tell_logins(
+    mut news: broadcast::Receiver<LoginNews>,
+    follower: &mpsc::Sender<Result<v1::LoginNews, Status>>,
+) {
+    loop {
+        let told = match news.recv().await {
+            Ok(told) => told,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        if follower.send(Ok(login_message(&told))).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn login_message(told: &LoginNews) -> v1::LoginNews {
+    let mut message = v1::LoginNews::default();
+    match told {
+        LoginNews::Failed(keys) => message.failed.push(v1::FailedLogin {
+            user_at: keys.user_at.to_vec(),
+            address: keys.address.to_vec(),
+            user: keys.user.to_vec(),
+        }),
+        LoginNews::LetIn(key) => message.let_in.push(key.to_vec()),
+    }
+    message
+}
+
+/// What was told; what can't be read is left out.
+fn read_logins(message: v1::LoginNews) -> impl Iterator<Item = LoginNews> {
+    let failed = message.failed.into_iter().filter_map(|failed| {
+        Some(LoginNews::Failed(Keys {
+            user_at: failed.user_at.try_into().ok()?,
+            address: failed.address.try_into().ok()?,
+            user: failed.user.try_into().ok()?,
+        }))
+    });
+    let let_in = message.let_in.into_iter();
+    failed.chain(let_in.filter_map(|key| Some(LoginNews::LetIn(key.try_into().ok()?))))
 }
 
 /// Tells all, and then each; ends when the follower can't keep up, so that it begins anew.
@@ -94,7 +176,7 @@ async fn tell(
     follower: &mpsc::Sender<Result<SpentAuthIds, Status>>,
 ) {
     // First, so that nothing is missed in between.
-    let mut news = authenticator.0.used.subscribe();
+    let mut news = authenticator.inner.used.subscribe();
     let all = authenticator.spent().all();
     for part in all.chunks(MOST_IN_A_MESSAGE) {
         if follower.send(Ok(message(part))).await.is_err() {
@@ -149,8 +231,8 @@ const MOST_UNTOLD: usize = 8192;
 /// Some 30 KB each.
 const MOST_IN_A_MESSAGE: usize = 1000;
 
-/// More replicas than a farm has.
-const MOST_FOLLOWERS: usize = 64;
+/// Two streams for each of more replicas than a farm has.
+const MOST_FOLLOWERS: usize = 128;
 
 #[cfg(test)]
 mod tests;

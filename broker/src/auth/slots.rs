@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Places for passwords that are looked at.
 #[derive(Debug)]
 pub(super) struct Slots {
-    users: Places<(BrokerUser, IpAddr)>,
+    users: Places<(String, IpAddr)>,
     addresses: Places<IpAddr>,
     patience: Duration,
 }
@@ -50,7 +50,7 @@ impl Slots {
     pub(super) async fn take(&self, user: &BrokerUser, client: IpAddr) -> Option<Slot> {
         let taken = async {
             // First the narrow one, so that who waits there holds no other.
-            let user = self.users.take((user.clone(), client)).await?;
+            let user = self.users.take((user.canonical(), client)).await?;
             let address = self.addresses.take(client).await?;
             Some(Slot {
                 _user: user,

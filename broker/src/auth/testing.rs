@@ -10,6 +10,7 @@ use pki::{
 use tempfile::TempDir;
 
 use super::Authenticator;
+use crate::audit::Audit;
 
 /// A CA whose clock, and that of all members, stands still until it is moved.
 pub(crate) struct Farm {
@@ -68,7 +69,7 @@ impl Farm {
     pub(crate) fn replica(&self, node: &str) -> Replica {
         let (_publisher, identity) = IdentityPublisher::new(self.member(Role::Broker, node));
         let socket = self.socket();
-        Authenticator::new(identity, self.clock.clone(), &socket)
+        Authenticator::new(identity, self.clock.clone(), &socket, Audit::off())
     }
 }
 

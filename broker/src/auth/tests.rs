@@ -27,7 +27,9 @@ pub(super) fn open() -> AuthConfig {
         },
         failures: FailureLimits {
             free: 3,
+            free_shared: 30,
             longest_delay: Duration::from_secs(60),
+            halve_after: Duration::from_secs(300),
         },
         allow_password_change: false,
     }
@@ -303,7 +305,7 @@ async fn without_the_authservice_nobody_is_let_in_by_password_and_authids_go_on(
     let now = super::testing::START * 1000;
     let facts = Facts::new(Some(&alice), DESK, now, now, how.authid.timeout).unwrap();
     let replica = farm.member(pki::Role::Broker, "broker2");
-    let authid = AuthId::sign(&facts, &how.mechanism, &replica).unwrap();
+    let authid = AuthId::sign(&facts, "", &how.mechanism, &replica).unwrap();
     client.user = "alice";
     authid.expose().clone_into(&mut client.authid);
     client.ask(&one).await.unwrap();
@@ -397,4 +399,25 @@ async fn hanging_up_does_not_undo_a_wrong_password() {
     let asked = one.authenticate(&how, &rules, &right, DESK, Renewal::Next);
     let denied = tokio::time::timeout(Duration::from_secs(20), asked).await;
     assert_eq!(denied.unwrap().unwrap_err().why, WhyDenied::TooSoon);
+}
+
+#[tokio::test]
+async fn what_is_no_answer_about_a_password_is_not_counted() {
+    let farm = Farm::new("office");
+    let one = farm.replica("broker1");
+    let mut how = open();
+    // Nobody listens there, and nobody at the socket of the authservice.
+    let web = Mechanism::HttpsGet(crate::config::HttpsGetConfig {
+        host: "127.0.0.1".to_owned(),
+        port: 9,
+        path: "/".to_owned(),
+        ca_file: Some("/nonexistent".into()),
+    });
+    for mechanism in [web, Mechanism::Pam] {
+        how.mechanism = mechanism;
+        for _ in 0..2 * how.failures.free {
+            let mut client = Client::new(how.clone());
+            assert_eq!(why(client.ask(&one).await), Some(WhyDenied::Unavailable));
+        }
+    }
 }

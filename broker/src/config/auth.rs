@@ -38,8 +38,12 @@ pub struct AuthConfig {
 pub struct FailureLimits {
     /// So many of a user at an address cost nothing.
     pub free: u32,
+    /// So many at an address, or of a user anywhere, cost nothing.
+    pub free_shared: u32,
     /// The longest delay; zero for none at all.
     pub longest_delay: Duration,
+    /// How long until half of them are forgotten.
+    pub halve_after: Duration,
 }
 
 /// Who knows whether a password is right.
@@ -116,10 +120,14 @@ impl BackendAuth {
 impl FailureLimits {
     fn build(raw: &mut RawConfig<'_>) -> Self {
         let free = raw.number("limits", "free-login-failures", 1..=1000, 5);
+        let free_shared = raw.number("limits", "free-shared-login-failures", 1..=100_000, 50);
         let longest = raw.number("limits", "longest-login-delay", 0..=600, 60);
+        let halve_after = raw.number("limits", "login-failures-halve-after", 1..=86_400, 300);
         Self {
             free,
+            free_shared,
             longest_delay: Duration::from_secs(longest.into()),
+            halve_after: Duration::from_secs(halve_after.into()),
         }
     }
 }

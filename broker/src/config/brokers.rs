@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::raw::RawConfig;
 
 /// A broker beside the main one, with a configuration file of its own. Of that file all
-/// counts but `[mesh]`, `[limits]`, `[brokers]`, and what of `[http]` is about sockets.
+/// counts but `[mesh]`, `[limits]`, `[brokers]`, `audit-log`, and what of `[http]` is about sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedBroker {
     /// Its name in the log.

@@ -28,7 +28,7 @@ pub fn answer(reply: &Reply<'_>, request: &Request, shown: HostsShown) -> String
         Answer::TestConnection => return String::new(),
         // What a client is to do with its session only X2Go Client understands.
         Answer::Granted | Answer::Order(..) => {}
-        Answer::PasswordKept => {
+        Answer::PasswordKept(_) => {
             document.insert("error", "password not changed".into());
         }
         Answer::Profiles { profiles, .. } => {

@@ -19,7 +19,7 @@ pub fn answer(reply: &Reply<'_>, shown: HostsShown) -> String {
     let authid = reply.authid.as_ref().map(proto::Secret::expose);
     match &reply.answer {
         Answer::Granted => granted(authid),
-        Answer::PasswordKept => PASSWORD_KEPT.to_owned(),
+        Answer::PasswordKept(_) => PASSWORD_KEPT.to_owned(),
         Answer::TestConnection => TEST_CONNECTION.to_owned(),
         Answer::Order(order, session) => client_order(authid, *order, session),
         Answer::Profiles { profiles, events } => {

@@ -10,6 +10,9 @@ use super::{AuthId, Facts, ReadError};
 use crate::auth::testing::{Farm, START};
 use crate::config::{HttpsGetConfig, Mechanism};
 
+/// The main broker of a daemon.
+const MAIN: &str = "";
+
 const NOW: u64 = START * 1000;
 
 fn facts(user: &str) -> Facts {
@@ -32,8 +35,14 @@ fn an_authid_says_elsewhere_what_it_said_here() {
     let two = farm.member(Role::Broker, "broker2");
     let anonymous = Facts::new(None, "fd77::20".parse().unwrap(), NOW, NOW, Duration::MAX);
     for said in [facts("alice"), facts("CORP\\alice"), anonymous.unwrap()] {
-        let authid = AuthId::sign(&said, &Mechanism::Pam, &one).unwrap();
-        let read = AuthId::verify(authid.expose(), &Mechanism::Pam, &two, farm.clock.now());
+        let authid = AuthId::sign(&said, MAIN, &Mechanism::Pam, &one).unwrap();
+        let read = AuthId::verify(
+            authid.expose(),
+            MAIN,
+            &Mechanism::Pam,
+            &two,
+            farm.clock.now(),
+        );
         assert_eq!(read.unwrap(), said);
     }
     // An IPv4 client at a socket for both is the same client.
@@ -70,7 +79,7 @@ fn an_authid_is_short_and_of_harmless_characters() {
         let mut said = facts(user);
         said.client = "fd77:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
         let replica = farm.member(Role::Broker, node);
-        let authid = AuthId::sign(&said, &Mechanism::None, &replica).unwrap();
+        let authid = AuthId::sign(&said, MAIN, &Mechanism::None, &replica).unwrap();
         let length = authid.expose().len();
         assert!(length < most, "{length} bytes for {node}");
         let harmless = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -78,6 +87,7 @@ fn an_authid_is_short_and_of_harmless_characters() {
         assert!(
             AuthId::verify(
                 authid.expose(),
+                MAIN,
                 &Mechanism::None,
                 &replica,
                 farm.clock.now()
@@ -93,8 +103,8 @@ fn only_replicas_of_this_farm_make_authids_and_each_for_one_mechanism() {
     let replica = farm.member(Role::Broker, "broker1");
     let now = farm.clock.now();
     let refused = |identity: &pki::Identity, mechanism: &Mechanism| {
-        let authid = AuthId::sign(&facts("alice"), mechanism, identity).unwrap();
-        AuthId::verify(authid.expose(), &Mechanism::Pam, &replica, now).unwrap_err()
+        let authid = AuthId::sign(&facts("alice"), MAIN, mechanism, identity).unwrap();
+        AuthId::verify(authid.expose(), MAIN, &Mechanism::Pam, &replica, now).unwrap_err()
     };
     for role in [Role::Agent, Role::Operator] {
         let member = farm.member(role, "s1");
@@ -122,11 +132,38 @@ fn only_replicas_of_this_farm_make_authids_and_each_for_one_mechanism() {
 }
 
 #[test]
+fn an_authid_opens_the_broker_that_gave_it_and_no_other() {
+    let farm = Farm::new("office");
+    let replica = farm.member(Role::Broker, "broker1");
+    for made_by in ["", "lab", "office"] {
+        let authid = AuthId::sign(&facts("alice"), made_by, &Mechanism::Pam, &replica).unwrap();
+        for asked in ["", "lab", "office"] {
+            let read = AuthId::verify(
+                authid.expose(),
+                asked,
+                &Mechanism::Pam,
+                &replica,
+                farm.clock.now(),
+            );
+            assert_eq!(read.is_ok(), made_by == asked, "{made_by} {asked}");
+        }
+    }
+}
+
+#[test]
 fn an_authid_ends_with_the_certificate_of_its_replica() {
     let farm = Farm::new("office");
     let replica = farm.member(Role::Broker, "broker1");
-    let authid = AuthId::sign(&facts("alice"), &Mechanism::Pam, &replica).unwrap();
-    let check = || AuthId::verify(authid.expose(), &Mechanism::Pam, &replica, farm.clock.now());
+    let authid = AuthId::sign(&facts("alice"), MAIN, &Mechanism::Pam, &replica).unwrap();
+    let check = || {
+        AuthId::verify(
+            authid.expose(),
+            MAIN,
+            &Mechanism::Pam,
+            &replica,
+            farm.clock.now(),
+        )
+    };
     assert!(check().is_ok());
     farm.hand.advance(Duration::from_secs(91 * 24 * 3600));
     assert!(
@@ -140,7 +177,7 @@ fn an_authid_ends_with_the_certificate_of_its_replica() {
 fn texts_of_another_form_are_refused() {
     let farm = Farm::new("office");
     let replica = farm.member(Role::Broker, "broker1");
-    let good = AuthId::sign(&facts("alice"), &Mechanism::Pam, &replica).unwrap();
+    let good = AuthId::sign(&facts("alice"), MAIN, &Mechanism::Pam, &replica).unwrap();
     let good = good.expose();
     let long = "a".repeat(100_000);
     let doubled = format!("{good}.{good}");
@@ -157,7 +194,7 @@ fn texts_of_another_form_are_refused() {
         &good[..good.len() - 4],
         &good.replace('.', "-"),
     ] {
-        let read = AuthId::verify(text, &Mechanism::Pam, &replica, farm.clock.now());
+        let read = AuthId::verify(text, MAIN, &Mechanism::Pam, &replica, farm.clock.now());
         assert!(read.is_err(), "{text}");
     }
 }
@@ -172,14 +209,14 @@ proptest! {
             let farm = Farm::new("office");
             let replica = farm.member(Role::Broker, "broker1");
             let said = facts("alice");
-            let authid = AuthId::sign(&said, &Mechanism::Pam, &replica).unwrap();
+            let authid = AuthId::sign(&said, MAIN, &Mechanism::Pam, &replica).unwrap();
             (farm, replica, said, authid.expose().to_owned())
         });
         let (farm, replica, said, authid) = &*MADE;
         let at = at % authid.len();
         let mut changed = authid.clone();
         changed.replace_range(at..=at, &to);
-        if let Ok(read) = AuthId::verify(&changed, &Mechanism::Pam, replica, farm.clock.now()) {
+        if let Ok(read) = AuthId::verify(&changed, MAIN, &Mechanism::Pam, replica, farm.clock.now()) {
             prop_assert_eq!(&read, said);
         }
     }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::{HttpsGet, HttpsGetError, request, status_of};
+use super::{HttpsGet, HttpsGetError, judged, request, status_of};
 use crate::auth::testing::Farm;
 use crate::config::HttpsGetConfig;
 
@@ -108,6 +108,18 @@ async fn a_page_opens_for_the_right_password_only() {
         status(&web, pki::MEMBER_DNS_NAME, "wrong").await.unwrap(),
         401
     );
+}
+
+#[test]
+fn only_two_statuses_mean_a_wrong_password() {
+    for status in 100..=599 {
+        let expected = match status {
+            200..=299 => Some(true),
+            401 | 403 => Some(false),
+            _ => None,
+        };
+        assert_eq!(judged(status).ok(), expected, "{status}");
+    }
 }
 
 #[tokio::test]

@@ -8,16 +8,16 @@ use std::time::Duration;
 use gossip::Members;
 use pki::{ChannelLimits, Expect, IdentityWatch, NodeName, Role};
 use proto::NodeId;
-use proto::v1::FollowSpentRequest;
 use proto::v1::replica_client::ReplicaClient;
+use proto::v1::{FollowLoginsRequest, FollowSpentRequest};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Response, Status, Streaming};
 use tracing::debug;
 
-use super::read;
+use super::{LoginNews, read, read_logins};
 use crate::auth::Authenticator;
 
 /// Learns what is used at other replicas.
@@ -109,19 +109,43 @@ pub(super) async fn follow(
     authenticator: Authenticator,
     stop: CancellationToken,
 ) {
+    // A replica of an older version does not know the second call: it is asked now and then.
+    let all = async {
+        tokio::join!(
+            again(&node, News::Spent, &channel, &authenticator),
+            again(&node, News::Logins, &channel, &authenticator)
+        )
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        _ = all => {}
+    }
+}
+
+/// What is listened to.
+#[derive(Clone, Copy)]
+enum News {
+    Spent,
+    Logins,
+}
+
+/// Listens until that fails, and again.
+async fn again(node: &NodeId, news: News, channel: &Channel, authenticator: &Authenticator) {
     let mut backoff = FIRST_BACKOFF;
     loop {
-        let told = async {
-            if let Err(status) = listen(&channel, &authenticator, &mut backoff).await {
-                debug!(%node, why = status.message(), "another replica can't be followed");
-            }
-            tokio::time::sleep(backoff).await;
+        let mut begun = false;
+        let ended = match news {
+            News::Spent => listen(channel, authenticator, &mut begun).await,
+            News::Logins => listen_to_logins(channel, authenticator, &mut begun).await,
         };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = told => {}
+        if let Err(status) = ended {
+            debug!(%node, why = status.message(), "another replica can't be followed");
         }
+        if begun {
+            backoff = FIRST_BACKOFF;
+        }
+        tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(LAST_BACKOFF);
     }
 }
@@ -129,15 +153,11 @@ pub(super) async fn follow(
 async fn listen(
     channel: &Channel,
     authenticator: &Authenticator,
-    backoff: &mut Duration,
+    begun: &mut bool,
 ) -> Result<(), Status> {
     let mut client = ReplicaClient::new(channel.clone());
-    let opened = tokio::time::timeout(OPEN_DEADLINE, client.follow_spent(FollowSpentRequest {}));
-    let opened = opened
-        .await
-        .map_err(|_elapsed| Status::deadline_exceeded("no answer"))?;
-    let mut stream = opened?.into_inner();
-    *backoff = FIRST_BACKOFF;
+    let mut stream = opened(client.follow_spent(FollowSpentRequest {})).await?;
+    *begun = true;
     while let Some(message) = stream.message().await? {
         let now = authenticator.now();
         let mut spent = authenticator.spent();
@@ -147,6 +167,38 @@ async fn listen(
     }
     Ok(())
 }
+
+async fn listen_to_logins(
+    channel: &Channel,
+    authenticator: &Authenticator,
+    begun: &mut bool,
+) -> Result<(), Status> {
+    let mut client = ReplicaClient::new(channel.clone());
+    let mut stream = opened(client.follow_logins(FollowLoginsRequest {})).await?;
+    *begun = true;
+    while let Some(message) = stream.message().await? {
+        let now = authenticator.now();
+        let mut failures = authenticator.failures();
+        for news in read_logins(message).take(MOST_NEWS) {
+            match news {
+                LoginNews::Failed(keys) => failures.count(keys, now),
+                LoginNews::LetIn(key) => failures.forgive(key, now),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn opened<T>(
+    call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
+) -> Result<Streaming<T>, Status> {
+    let opened = tokio::time::timeout(OPEN_DEADLINE, call).await;
+    let opened = opened.map_err(|_elapsed| Status::deadline_exceeded("no answer"))?;
+    Ok(opened?.into_inner())
+}
+
+/// Of one message. Ours hold one each.
+const MOST_NEWS: usize = 1000;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use pki::{
     ChannelLimits, Expect, IdentityPublisher, IdentityWatch, ListenerLimits, MeshListener, Role,
 };
 use proto::v1::replica_client::ReplicaClient;
-use proto::v1::{FollowSpentRequest, SpentAuthId, SpentAuthIds};
+use proto::v1::{FollowLoginsRequest, FollowSpentRequest, SpentAuthId, SpentAuthIds};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -86,7 +86,12 @@ async fn a_replica_is_told_what_was_used_before_and_then_each_a_second_later() {
     let told: Vec<Used> = read(stream.message().await.unwrap().unwrap()).collect();
     assert_eq!(told, [used(1)]);
     let began = tokio::time::Instant::now();
-    telling.authenticator.0.used.send((used(2), began)).unwrap();
+    telling
+        .authenticator
+        .inner
+        .used
+        .send((used(2), began))
+        .unwrap();
     let told: Vec<Used> = read(stream.message().await.unwrap().unwrap()).collect();
     assert_eq!(told, [used(2)]);
     let after = began.elapsed();
@@ -126,6 +131,58 @@ async fn an_authid_that_was_used_at_one_replica_is_refused_at_another() {
 }
 
 #[tokio::test]
+async fn a_password_that_is_wrong_here_counts_elsewhere_and_is_forgiven_elsewhere() {
+    let farm = Farm::new("office");
+    let telling = Telling::start(&farm).await;
+    let other = farm.replica("broker2");
+    let (_, identity) = IdentityPublisher::new(farm.member(Role::Broker, "broker2"));
+    let mut following = JoinSet::new();
+    following.spawn(follow::follow(
+        proto::NodeId::parse("broker1").unwrap(),
+        telling.channel(identity),
+        other.clone(),
+        CancellationToken::new(),
+    ));
+    let alice = proto::BrokerUser::parse("alice").unwrap();
+    let desk = "10.77.0.20".parse().unwrap();
+    let limits = open().failures;
+    let counts = |wanted: bool| {
+        let (other, alice) = (other.clone(), alice.clone());
+        async move {
+            let began = tokio::time::Instant::now();
+            loop {
+                let now = other.now();
+                let checked = other.failures().check(&limits, &alice, desk, now);
+                if checked.is_err() == wanted {
+                    return;
+                }
+                assert!(began.elapsed() < Duration::from_secs(20), "never heard of");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    let guess = async |answer: Result<(), WhyDenied>| {
+        let asked = async { answer };
+        let guarded = telling.authenticator.guarded(&limits, &alice, desk, asked);
+        let _ = guarded.await;
+        farm.hand.advance(Duration::from_secs(61));
+    };
+    // The stream may not be open yet: what happened before is not told.
+    let told = async {
+        loop {
+            guess(Err(WhyDenied::Password)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = told => {}
+        () = counts(true) => {}
+    }
+    guess(Ok(())).await;
+    counts(false).await;
+}
+
+#[tokio::test]
 async fn only_replicas_are_told() {
     let farm = Farm::new("office");
     let telling = Telling::start(&farm).await;
@@ -138,6 +195,10 @@ async fn only_replicas_are_told() {
                 .follow_spent(FollowSpentRequest {})
                 .await;
             answers.insert(role, asked.unwrap_err().code());
+            let (_, identity) = IdentityPublisher::new(farm.member(role, "s1"));
+            let mut client = telling.client(identity);
+            let asked = client.follow_logins(FollowLoginsRequest {}).await;
+            assert_eq!(asked.unwrap_err().code(), Code::PermissionDenied);
         }
         answers
     };

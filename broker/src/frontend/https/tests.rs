@@ -131,7 +131,12 @@ impl Site {
             client_names,
         };
         let socket = Path::new("/nonexistent");
-        let authenticator = Authenticator::new(identity, farm.clock.clone(), socket);
+        let authenticator = Authenticator::new(
+            identity,
+            farm.clock.clone(),
+            socket,
+            crate::audit::Audit::off(),
+        );
         let app = router(Frontend {
             broker: Broker::new(settings, authenticator, directory, placing),
             request_timeout: Duration::from_secs(10),
