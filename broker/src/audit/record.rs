@@ -11,6 +11,7 @@ use super::Audit;
 use crate::auth::{Credentials, Denied, WhyDenied};
 use crate::config::Mechanism;
 use crate::task::request::{Request, Task};
+use crate::task::select_session::GivenKey;
 use crate::task::{Answer, Reply};
 
 /// A record that is being made.
@@ -207,6 +208,7 @@ fn answered(record: Record, task: Task, answer: &Answer<'_>) -> Record {
             record
                 .with("answer", "server")
                 .with("server", selected.server.to_string())
+                .with("key_given", selected.key != GivenKey::Nothing)
                 .with("sessions", sessions)
         }
         Answer::NoSuchProfile => record.with("answer", "no such profile for this user"),
