@@ -1,13 +1,12 @@
 //! What do clients notice when the authservice is killed while they log in?
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use tests::lab::{Call, HostName, farm_user, password};
 use tests::wait::{Progress, now, wait_for};
 
-use crate::pam_farm::{PamFarm, Setup, granted, list, status};
+use crate::pam_farm::{PamFarm, Setup, Stop, granted, list, status};
 
 const BROKER: HostName = HostName::broker(1);
 
@@ -22,9 +21,10 @@ fn log_ins_are_refused_at_once_until_the_authservice_is_back_and_authids_go_on()
     let mut authid = granted(&first).unwrap();
 
     // Some are being asked about, and one after the other logs in, when it is killed.
-    let stop = AtomicBool::new(false);
+    let stop = Stop::default();
     let (waiting, calls) = thread::scope(|scope| {
         let (asking, stop) = (&farm, &stop);
+        let end = stop.at_end();
         let waiting: Vec<_> = (1..=N_WAITING)
             .map(|number| scope.spawn(move || wrong(asking, number)))
             .collect();
@@ -32,7 +32,7 @@ fn log_ins_are_refused_at_once_until_the_authservice_is_back_and_authids_go_on()
             .map(|number| {
                 scope.spawn(move || {
                     let mut calls = Vec::new();
-                    while !stop.load(Ordering::Relaxed) {
+                    while !stop.is_set() {
                         calls.push(log_in(asking, number));
                     }
                     calls
@@ -50,7 +50,7 @@ fn log_ins_are_refused_at_once_until_the_authservice_is_back_and_authids_go_on()
             Progress::when(lines.len() > 20, || format!("{} refusals", lines.len()))
         });
         refused.unwrap();
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
         let waiting: Vec<Call> = waiting
             .into_iter()
             .map(|call| call.join().unwrap())

@@ -4,20 +4,20 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use tests::lab::{HostName, password};
 use tests::wait::{Progress, wait_for};
 
-use crate::pam_farm::{PamFarm, Setup, granted, list, select, status};
+use crate::pam_farm::{PamFarm, Setup, Stop, granted, list, select, status};
 
 const BROKER: HostName = HostName::broker(1);
 const S1: HostName = HostName::server(1);
 const RIGHT: &str = "R1ght-pl4nted-passw0rd";
 const WRONG: &str = "Wr0ng-pl4nted-passw0rd";
-const NEW: &str = "N3w-pl4nted-passw0rd";
+/// Not like the right one: pam_unix wants that.
+const NEW: &str = "unr3lated.Kn0wn.t0.nobody";
 const COOKIE: &str = "5ec4e7c00c1e5ec4e7c00c1e5ec4e7c0";
 /// All of our own, and what lies below; the frames of h2 are for protocol debugging.
 const LOG: &str = "debug,broker=trace,gossip=trace,pki=trace,proto=trace,hyper=trace,\
@@ -26,6 +26,7 @@ const LOG: &str = "debug,broker=trace,gossip=trace,pki=trace,proto=trace,hyper=t
 #[test]
 fn passwords_authids_and_cookies_are_in_no_log_argument_environment_or_core_dump() {
     let Some(mut farm) = PamFarm::up(Setup {
+        global: "allow-password-change = true",
         log: LOG,
         ..Setup::of(1, 1)
     }) else {
@@ -53,11 +54,12 @@ fn passwords_authids_and_cookies_are_in_no_log_argument_environment_or_core_dump
         NEW.to_owned(),
         COOKIE.to_owned(),
     ]);
-    let stop = AtomicBool::new(false);
+    let stop = Stop::default();
     let seen = thread::scope(|scope| {
         let watch = scope.spawn(|| watch_processes(&secrets, &stop));
+        let end = stop.at_end();
         use_secrets(&farm, &secrets);
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
         watch.join().unwrap()
     });
     println!(
@@ -73,12 +75,6 @@ fn passwords_authids_and_cookies_are_in_no_log_argument_environment_or_core_dump
 
 /// Right and wrong ones, by all ways on which they may come.
 fn use_secrets(farm: &PamFarm, secrets: &Mutex<Vec<String>>) {
-    let new = [
-        ("task", "setpass"),
-        ("user", "alice"),
-        ("password", RIGHT),
-        ("newpass", NEW),
-    ];
     thread::scope(|scope| {
         for user in ["alice", "bob", "nobody-here", "x y", "root"] {
             scope.spawn(move || {
@@ -100,11 +96,23 @@ fn use_secrets(farm: &PamFarm, secrets: &Mutex<Vec<String>>) {
                 status(&farm.ask(BROKER, &list("alice", RIGHT, &authid))),
                 401
             );
-            let _ = farm.ask(BROKER, &new);
         }
         let call = farm.ask(BROKER, &list("bob", &password("bob"), ""));
         granted(&call).unwrap();
     });
+    // A new one in vain, and one that is really hers from then on.
+    let change = |old, new| {
+        let task = [("task", "setpass"), ("user", "alice")];
+        let call = farm.ask(
+            BROKER,
+            &[&task[..], &[("password", old), ("newpass", new)]].concat(),
+        );
+        status(&call)
+    };
+    assert_ne!(change(WRONG, NEW), 200, "{}", farm.story());
+    assert_eq!(change(RIGHT, NEW), 200, "{}", farm.story());
+    granted(&farm.ask(BROKER, &list("alice", NEW, ""))).unwrap();
+    assert_eq!(status(&farm.ask(BROKER, &list("alice", RIGHT, ""))), 401);
 }
 
 /// What the other processes of this machine showed.
@@ -117,9 +125,9 @@ struct Seen {
     careless: Vec<String>,
 }
 
-fn watch_processes(secrets: &Mutex<Vec<String>>, stop: &AtomicBool) -> Seen {
+fn watch_processes(secrets: &Mutex<Vec<String>>, stop: &Stop) -> Seen {
     let mut seen = Seen::default();
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.is_set() {
         seen.n_looks += 1;
         let secrets = secrets.lock().unwrap().clone();
         let processes = fs::read_dir("/proc").unwrap().flatten();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -259,6 +260,30 @@ impl PamFarm {
             });
             answers.unwrap_or_else(|error| panic!("{broker}: {error}\n{}", self.story()));
         }
+    }
+}
+
+/// Tells threads of a scope to stop, also when the test panics before it would.
+#[derive(Debug, Default)]
+pub(crate) struct Stop(AtomicBool);
+
+/// Stops them when it is dropped.
+#[derive(Debug)]
+pub(crate) struct StopAtEnd<'a>(&'a Stop);
+
+impl Stop {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn at_end(&self) -> StopAtEnd<'_> {
+        StopAtEnd(self)
+    }
+}
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
     }
 }
 
