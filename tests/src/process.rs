@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use crate::wait::{Progress, wait_for};
-use proc::{children, cpu_time, resident_kb};
+use proc::{children, cpu_time, cpu_time_of_children, resident_kb};
 
 /// A running child process with its output in a file.
 ///
@@ -215,6 +215,14 @@ impl Process {
     /// When it has ended.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         cpu_time(self.subject).with_context(|| format!("{} has ended", self.name))
+    }
+
+    /// Returns the CPU time of the processes that it has started and seen end.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu_of_children(&self) -> anyhow::Result<Duration> {
+        cpu_time_of_children(self.subject).with_context(|| format!("{} has ended", self.name))
     }
 
     /// Returns how it has ended, or `None` while it runs.

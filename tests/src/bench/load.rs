@@ -122,6 +122,12 @@ fn ask(
 }
 
 impl Answers {
+    /// Answers that somebody else has measured.
+    #[must_use]
+    pub fn of(latencies: Vec<Duration>, took: Duration) -> Self {
+        Self { latencies, took }
+    }
+
     /// Adds the answers of another round of the same kind.
     pub fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);

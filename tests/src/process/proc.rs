@@ -29,6 +29,15 @@ pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
     Some(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
 }
 
+/// Returns the CPU time of those children of a process that have ended and were waited for,
+/// with their own, or `None` when the process has ended.
+pub(super) fn cpu_time_of_children(pid: u32) -> Option<Duration> {
+    let fields = stat_fields(pid)?;
+    // Fields 16 and 17 of the line.
+    let ticks = |idx: usize| fields.get(idx).and_then(|field| field.parse::<u64>().ok());
+    Some(Duration::from_millis((ticks(13)? + ticks(14)?) * 10))
+}
+
 /// Returns the fields of `/proc/PID/stat` after the command name, from the state on.
 fn stat_fields(pid: u32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
