@@ -238,7 +238,7 @@ fn signed(identity: &Identity, mechanism: &Mechanism, seconds: i64) -> String {
     let client = Lab::address(CLIENT_HOST).into();
     let timeout = Duration::from_secs(36_000);
     let facts = Facts::new(Some(&alice), client, first, first, timeout).unwrap();
-    let authid = AuthId::sign(&facts, mechanism, identity).unwrap();
+    let authid = AuthId::sign(&facts, MAIN, mechanism, identity).unwrap();
     authid.expose().to_owned()
 }
 
@@ -264,6 +264,8 @@ fn clock_of(farm: &PamFarm, broker: HostName) -> u32 {
     two(14) * 60 + two(17)
 }
 
+/// The broker without a name of its own.
+const MAIN: &str = "";
 const N_AT_ONCE: usize = 8;
 /// A second, as ARCHITECTURE.md says, and some for a busy machine.
 const KNOWN_LIMIT: Duration = Duration::from_secs(5);
