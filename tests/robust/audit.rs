@@ -49,7 +49,7 @@ fn lines(path: &Path, kind: &str) -> Vec<String> {
 
 #[test]
 fn each_request_leaves_two_records_and_no_secret() {
-    let mut farm = SmallFarm::up(Plan {
+    let farm = SmallFarm::up(Plan {
         sections: |site| {
             let path = site.path("audit.log");
             format!("[DEFAULT]\naudit-log = {}\n", path.display())
