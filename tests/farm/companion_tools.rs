@@ -26,7 +26,7 @@ fn a_key_is_made_taken_and_used_by_the_tools_alone() {
         run(broker, "x2gobroker-testagent", &[&config, args].concat())
     };
     // As documented: a server that is not known is not asked.
-    let stranger = test(&["-t", "ping"]).unwrap_err().to_string();
+    let stranger = format!("{:#}", test(&["-t", "ping"]).unwrap_err());
     assert!(stranger.contains("--add-to-known-hosts once"), "{stranger}");
     assert_eq!(test(&["-A", "-t", "ping"]).unwrap(), "OK\n");
     assert_eq!(test(&["-t", "ping"]).unwrap(), "OK\n");
@@ -35,10 +35,8 @@ fn a_key_is_made_taken_and_used_by_the_tools_alone() {
     let listed = test(&["-t", "listsessions", "-u", "alice"]).unwrap();
     assert_eq!(listed, "OK\n");
     let refused = test(&["-t", "listsessions", "-u", "root"]).unwrap_err();
-    assert!(
-        refused.to_string().contains("no ordinary user"),
-        "{refused}"
-    );
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("no ordinary user"), "{refused}");
     let over_mesh = test(&["--mesh", "-t", "ping"]).unwrap();
     assert!(
         over_mesh.starts_with(&format!("{name}: ready")),
