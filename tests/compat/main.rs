@@ -19,6 +19,7 @@
 mod case;
 mod commands;
 mod differences;
+mod keys;
 mod message;
 mod migration;
 mod normal;

@@ -99,7 +99,11 @@ pub(crate) fn mask(body: &str, varying: &Varying) -> String {
                 "-----BEGIN RSA PRIVATE KEY-----",
                 "-----END RSA PRIVATE KEY-----",
             );
-            between(body, begin, end, |_| Some("KEY".to_owned()))
+            between(body, begin, end, |key| {
+                // JSON writes a line break as two characters.
+                let key = key.replace("\\n", "\n");
+                is_pem_body(&key).then(|| "KEY".to_owned())
+            })
         }
         Varying::PublicKey => between(body, "ssh-rsa ", " ", |key| {
             let base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
@@ -186,6 +190,22 @@ fn is_session_time(field: &str) -> bool {
     form == "0000-00-00T00:00:00"
 }
 
+/// RFC 7468: lines of 64 characters, the last one perhaps shorter. An RSA key of 2048 bits
+/// with all its numbers has some 1190 bytes.
+fn is_pem_body(text: &str) -> bool {
+    let Some(lines) = text.strip_prefix('\n').and_then(|t| t.strip_suffix('\n')) else {
+        return false;
+    };
+    let base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
+    let lines: Vec<&str> = lines.split('\n').collect();
+    let is_whole = |line: &&str| line.len() == 64;
+    (24..=26).contains(&lines.len())
+        && lines.iter().rev().skip(1).all(is_whole)
+        && lines
+            .iter()
+            .all(|line| line.len() <= 64 && line.chars().all(base64))
+}
+
 fn body_varies(varies: &[Varying]) -> bool {
     varies.iter().any(|varying| *varying != Varying::Date)
 }
@@ -246,6 +266,19 @@ fn only_values_of_the_right_form_are_replaced() {
     );
     check(Varying::ProfileId, &format!("\n[{uuid}]\n"), "\n[UUID]\n");
     check(Varying::ProfileId, "\n[farm]\n", "\n[farm]\n");
+    let begin = "-----BEGIN RSA PRIVATE KEY-----";
+    let end = "-----END RSA PRIVATE KEY-----";
+    let line = "x".repeat(64);
+    for break_ in ["\n", "\\n"] {
+        let body = format!("{break_}{}", format!("{line}{break_}").repeat(25));
+        check(
+            Varying::PrivateKey,
+            &format!("{begin}{body}{end}"),
+            &format!("{begin}KEY{end}"),
+        );
+    }
+    let short = format!("{begin}\n{line}\n{end}");
+    check(Varying::PrivateKey, &short, &short);
     check(Varying::Time, "2026-11-22 05:31:38.392032", "TIME");
     let names = Varying::Host(vec!["s1".to_owned(), "s2".to_owned()]);
     check(

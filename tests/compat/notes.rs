@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 /// The notes of one case, as far as a replay needs them.
 #[derive(Clone, Debug)]
@@ -16,6 +16,17 @@ pub(crate) struct Notes {
     pub(crate) steps: Vec<NotedStep>,
     /// What differs from one recording to the next.
     pub(crate) varies: Vec<Varying>,
+    /// The keys of users afterwards; none where nobody looked.
+    pub(crate) keys: Option<NotedKeys>,
+}
+
+/// Where keys were after the last answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NotedKeys {
+    /// Server and file.
+    pub(crate) files: Vec<(String, String)>,
+    /// Whether somebody looked later, when there were none any more.
+    pub(crate) all_go: bool,
 }
 
 /// One request.
@@ -57,6 +68,7 @@ impl Notes {
             state: None,
             steps: Vec::new(),
             varies: Vec::new(),
+            keys: None,
         };
         for line in text.lines().skip(1) {
             let Some((key, value)) = line.split_once(':') else {
@@ -73,11 +85,25 @@ impl Notes {
                     let last = notes.steps.last_mut().context("a wait before any step")?;
                     last.pause = pause(value)?;
                 }
+                "after, the key files of the users" => notes.keys = Some(NotedKeys::default()),
+                "after 24 s, the key files of the users" => {
+                    let keys = notes.keys.as_mut().context("keys go that were not there")?;
+                    keys.all_go = true;
+                }
+                "s1" | "s2" | "s3" => notes.add_key(key, value)?,
                 _ if key.starts_with("step ") => notes.steps.push(NotedStep::parse(value)?),
                 _ => {}
             }
         }
         Ok(notes)
+    }
+
+    fn add_key(&mut self, server: &str, text: &str) -> anyhow::Result<()> {
+        let keys = self.keys.as_mut().context("a key where nobody looked")?;
+        ensure!(!keys.all_go, "a key that does not go");
+        let (file, _) = text.split_once(':').context("a file without a key")?;
+        keys.files.push((server.to_owned(), file.to_owned()));
+        Ok(())
     }
 }
 
@@ -142,6 +168,8 @@ fn notes_tell_clients_waits_and_what_varies() {
          step 2: HTTP/1.1 401 Unauthorized  from 10.77.0.21  11 ms  -- a word\n\
          bytes that vary between runs: Date header; AUTHID (random UUID4, new in every answer); \
          the host (random choice): 10.77.0.101:22, 10.77.0.102:2022 or s3.lab.test:3022\n\
+         after, the key files of the users:\ns1:/home/alice/.x2go/authorized_keys:no-pty ssh-rsa AAAA\n\
+         after 24 s, the key files of the users:\n\
          broker log lines:\n  access.log: 2026-11-22 05:29:03,383 - access - WARNING\n",
     )
     .unwrap();
@@ -158,4 +186,10 @@ fn notes_tell_clients_waits_and_what_varies() {
     let hosts = ["10.77.0.101:22", "10.77.0.102:2022", "s3.lab.test:3022"];
     let hosts = Varying::Host(hosts.map(str::to_owned).to_vec());
     assert_eq!(notes.varies, [Varying::Date, Varying::AuthId, hosts]);
+    let file = "/home/alice/.x2go/authorized_keys";
+    let keys = NotedKeys {
+        files: vec![("s1".to_owned(), file.to_owned())],
+        all_go: true,
+    };
+    assert_eq!(notes.keys, Some(keys));
 }

@@ -7,6 +7,7 @@ use tests::wait::{Progress, now, wait_for};
 
 use crate::case::{Case, Step, load_all, recorded};
 use crate::differences::{Allowed, Table};
+use crate::keys::{self, Looked};
 use crate::message::{self, Response};
 use crate::normal;
 use crate::notes::Varying;
@@ -132,16 +133,40 @@ impl Group<'_> {
         let state = State::of(case, self.cases).unwrap();
         self.prepare(case, &state);
         let mut authids = Vec::new();
+        let keys_before = self.servers().map(Servers::keys).unwrap_or_default();
+        let mut last = (Vec::new(), Vec::new(), Vec::new());
         for steps in &case.connections {
             let mut connection = None;
             for step in steps {
                 let answer = self.ask(&mut connection, step, &mut authids);
                 self.judge(case, step, &answer, outcome);
+                last = (step.request.clone(), step.recorded.clone(), answer);
                 std::thread::sleep(step.noted.pause);
             }
         }
+        if let (Some(noted), Some(servers)) = (&case.notes.keys, self.servers()) {
+            let [request, recorded, ours] =
+                [&last.0, &last.1, &last.2].map(|bytes| String::from_utf8_lossy(bytes));
+            let looked = Looked {
+                noted,
+                request: &request,
+                recorded: &recorded,
+                ours: &ours,
+                before: &keys_before,
+            };
+            let complaint = keys::complaint(servers, &looked);
+            let told = complaint.map(|text| format!("--- {}: {text}", case.name));
+            outcome.wrong.extend(told);
+        }
         if !state.down.is_empty() {
             self.farm = Farm::None;
+        }
+    }
+
+    fn servers(&self) -> Option<&Servers> {
+        match &self.farm {
+            Farm::Up(_, servers) => servers.as_ref(),
+            Farm::None | Farm::Refused(_) => None,
         }
     }
 

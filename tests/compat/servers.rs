@@ -1,5 +1,6 @@
 //! Which X2Go servers are there, and in which state are they?
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub(crate) struct Servers {
 struct Server {
     name: &'static str,
     sessions: SessionDatabase,
+    homes: PathBuf,
     // Does what users ask of x2goserver.
     _x2goserver: X2goServer,
     // The agent goes before the host that it is on.
@@ -74,6 +76,32 @@ impl Servers {
         }
     }
 
+    /// All keys of users.
+    pub(crate) fn keys(&self) -> BTreeSet<KeyLine> {
+        let mut lines = BTreeSet::new();
+        for server in &self.servers {
+            for (user, _) in HOMES {
+                for folder in [".x2go", ".ssh"] {
+                    let inside = Path::new(user).join(folder);
+                    let Ok(files) = fs::read_dir(server.homes.join(&inside)) else {
+                        continue;
+                    };
+                    for file in files {
+                        let path = file.unwrap().path();
+                        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                        let text = fs::read_to_string(&path).unwrap_or_default();
+                        lines.extend(text.lines().map(|line| KeyLine {
+                            server: server.name,
+                            file: format!("/home/{}/{name}", inside.display()),
+                            text: line.to_owned(),
+                        }));
+                    }
+                }
+            }
+        }
+        lines
+    }
+
     /// The ends of all logs.
     pub(crate) fn story(&self) -> String {
         let stories: Vec<String> = self.servers.iter().map(|s| s.agent.story()).collect();
@@ -88,6 +116,26 @@ impl Servers {
     }
 }
 
+/// A line of a file with a user's keys.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KeyLine {
+    pub(crate) server: &'static str,
+    pub(crate) file: String,
+    pub(crate) text: String,
+}
+
+/// Each server has the homes of its users for itself.
+fn make_homes(folder: &Path) -> PathBuf {
+    let homes = folder.join("home");
+    fs::create_dir(&homes).unwrap();
+    for (user, id) in HOMES {
+        let home = homes.join(user);
+        fs::create_dir(&home).unwrap();
+        std::os::unix::fs::chown(&home, Some(id), Some(id)).unwrap();
+    }
+    homes
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // The kernel takes its time with the namespace; the next server needs the name now.
@@ -99,7 +147,8 @@ impl Server {
     fn up(site: &Site, name: &'static str, number: u8, seed: SocketAddr) -> Self {
         let folder = site.new_folder(name);
         let mut start = command("unshare");
-        start.args(["--net", "--uts", "bash", "-ec", HOST, name]);
+        start.args(["--mount", "--net", "--uts", "bash", "-ec", HOST, name]);
+        start.arg(make_homes(&folder));
         let mut host = Process::start_tied(name, &mut start, &folder.join("host.log")).unwrap();
         host.wait_for_log(START_LIMIT, &["ready"]).unwrap();
         let pid = host.pid().to_string();
@@ -111,7 +160,8 @@ impl Server {
         ip(&["link", "set", &port, "master", "br0", "up"]);
         let inside = |words: &[&str]| {
             let mut enter = command("nsenter");
-            enter.args(["--target", &pid, "--net", "--uts"]).args(words);
+            enter.args(["--target", &pid, "--mount", "--net", "--uts"]);
+            enter.args(words);
             enter
         };
         let address = format!("10.77.0.{number}");
@@ -132,6 +182,7 @@ impl Server {
         Self {
             name,
             sessions,
+            homes: folder.join("home"),
             _x2goserver: x2goserver,
             agent,
             _host: host,
@@ -217,8 +268,11 @@ pub(crate) fn wait_for_all(daemon: &mut Process) {
     }
 }
 
-/// A host: a name, and an input that ends with the test.
-const HOST: &str = "hostname \"$0\"; echo ready; while read -r _; do :; done";
+/// Who has a home, and by which number.
+const HOMES: [(&str, u32); 3] = [("alice", 2001), ("bob", 2002), ("carol", 2003)];
+/// A host: homes, a name, and an input that ends with the test.
+const HOST: &str =
+    "mount --bind \"$1\" /home; hostname \"$0\"; echo ready; while read -r _; do :; done";
 /// x2goserver takes longer than that for anything.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 const START_LIMIT: Duration = Duration::from_secs(10);
