@@ -15,6 +15,7 @@ mod agent_killed;
 mod any_replica;
 mod authids;
 mod authservice_killed;
+mod autologin;
 mod client_events;
 mod companion_tools;
 mod figures;

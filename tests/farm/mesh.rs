@@ -73,10 +73,7 @@ impl Mesh {
 
     /// Starts the agent of a server, with the setuid program in its place.
     pub(crate) fn start_agent(&mut self, server: HostName) {
-        let shim = program("x2gobroker-agent");
-        let as_packaged = ["install", "-D", "-o", "root", "-g", SERVICE, "-m", "4750"];
-        let install = [&as_packaged[..], &[&shim, SHIM]].concat();
-        self.lab.exec(server, "root", &install).unwrap();
+        install_shim(&self.lab, server);
         let text = format!(
             "identity = \"{IDENTITY}\"\n\
              advertise = \"{}:7464\"\n\
@@ -259,6 +256,14 @@ fn install_identity(lab: &Lab, host: HostName, from: &Path, to: &str) {
         lab.write(host, SERVICE, &format!("{to}/{name}"), &text)
             .unwrap();
     }
+}
+
+/// Puts the setuid program into its place.
+pub(crate) fn install_shim(lab: &Lab, server: HostName) {
+    let shim = program("x2gobroker-agent");
+    let as_packaged = ["install", "-D", "-o", "root", "-g", SERVICE, "-m", "4750"];
+    let install = [&as_packaged[..], &[&shim, SHIM]].concat();
+    lab.exec(server, "root", &install).unwrap();
 }
 
 pub(crate) fn program(name: &str) -> String {

@@ -1,6 +1,7 @@
 //! How does a lab become a farm as a company has it? One replica that asks PAM for
 //! passwords and serves HTTP and HTTPS, and an agent on each server.
 
+use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tests::binaries;
 use tests::lab::{HostName, Lab, Plan, SERVICE, WebCertificate};
 use tests::process::Process;
 
-use crate::mesh::{IDENTITY, ONE_FARM, PROFILES_PATH, STATE, enrol_all, program};
+use crate::mesh::{IDENTITY, ONE_FARM, PROFILES_PATH, STATE, enrol_all, install_shim, program};
 
 /// The broker host.
 pub(crate) const BROKER: HostName = HostName::broker(1);
@@ -32,7 +33,7 @@ pub(crate) struct Setup<'a> {
 #[derive(Debug)]
 pub(crate) struct Site {
     // The programs go before the hosts that they run on.
-    agents: Vec<Process>,
+    agents: BTreeMap<HostName, Process>,
     pub(crate) replica: Process,
     pub(crate) authservice: Process,
     pub(crate) lab: Lab,
@@ -61,11 +62,9 @@ impl Site {
         let ports = "echo 443 >/proc/sys/net/ipv4/ip_unprivileged_port_start";
         lab.exec(BROKER, "root", &["sh", "-c", ports]).unwrap();
         let mut replica = start_replica(&lab, setup);
-        let agents: Vec<Process> = lab
-            .servers()
-            .into_iter()
-            .map(|server| start_agent(&lab, server))
-            .collect();
+        let servers = lab.servers().into_iter();
+        let agents = servers.map(|server| (server, start_agent(&lab, server)));
+        let agents: BTreeMap<HostName, Process> = agents.collect();
         for server in lab.servers() {
             let node = format!("node={server}");
             let joined = replica.wait_for_log(UP_LIMIT, &["member joined", &node]);
@@ -94,6 +93,17 @@ impl Site {
         taken.unwrap_or_else(|error| panic!("{error}\n{}", self.story()));
     }
 
+    /// Kills the agent of a server at once.
+    pub(crate) fn kill_agent(&mut self, server: HostName) {
+        self.agents.get_mut(&server).unwrap().kill().unwrap();
+    }
+
+    /// Starts the agent of a server anew.
+    pub(crate) fn restart_agent(&mut self, server: HostName) {
+        let agent = start_agent(&self.lab, server);
+        self.agents.insert(server, agent);
+    }
+
     /// How many requests clients have sent.
     pub(crate) fn n_requests(&self) -> usize {
         self.replica.log_lines(&[" access: "]).len()
@@ -107,7 +117,10 @@ impl Site {
 
     /// The logs of all programs, for the text of a failure.
     pub(crate) fn story(&self) -> String {
-        let all = self.agents.iter().chain([&self.replica, &self.authservice]);
+        let all = self
+            .agents
+            .values()
+            .chain([&self.replica, &self.authservice]);
         all.map(|process| process.story() + "\n").collect()
     }
 }
@@ -161,6 +174,7 @@ fn start_replica(lab: &Lab, setup: Setup<'_>) -> Process {
 }
 
 fn start_agent(lab: &Lab, server: HostName) -> Process {
+    install_shim(lab, server);
     let text = format!(
         "identity = \"{IDENTITY}\"\n\
          advertise = \"{}:7464\"\n\
