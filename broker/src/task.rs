@@ -283,7 +283,8 @@ impl Broker {
             Some(user) => {
                 let own = request.pubkey.as_ref();
                 let offer = self.key_for(profile, backend, own, who.client()).await;
-                select_with_key(&self.placing, profile, user, terms, offer).await
+                // It is large, and what awaits it would be as large for every request.
+                Box::pin(select_with_key(&self.placing, profile, user, terms, offer)).await
             }
             None => select_for_nobody(&self.placing, profile),
         };
