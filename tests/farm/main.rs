@@ -34,6 +34,7 @@ mod replica_killed;
 mod server_lost;
 mod setuid;
 mod site;
+mod ssh_broker;
 mod take_over;
 mod values;
 mod x2goclient;

@@ -27,6 +27,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) profiles: &'a str,
     /// What HTTPS is served with, where `http` says.
     pub(crate) certificate: Option<&'a WebCertificate>,
+    /// Whether clients ask over SSH, too.
+    pub(crate) ssh: bool,
 }
 
 /// A farm with the product on it.
@@ -61,6 +63,11 @@ impl Site {
         // As a service has it from systemd: a user who is not root may serve port 443.
         let ports = "echo 443 >/proc/sys/net/ipv4/ip_unprivileged_port_start";
         lab.exec(BROKER, "root", &["sh", "-c", ports]).unwrap();
+        if setup.ssh {
+            let folder = ["install", "-d", "-o", SERVICE, "-g", SERVICE, "-m", "755"];
+            let folder = [&folder[..], &["/run/x2gobroker-ssh"]].concat();
+            lab.exec(BROKER, "root", &folder).unwrap();
+        }
         let mut replica = start_replica(&lab, setup);
         let servers = lab.servers().into_iter();
         let agents = servers.map(|server| (server, start_agent(&lab, server)));

@@ -57,6 +57,28 @@ impl Desktop<'_> {
         bail!("the message stays\n{}", self.story());
     }
 
+    /// Types a text into the message that is shown, and Return, until the message is gone.
+    ///
+    /// # Errors
+    /// When it stays, or the client ends.
+    pub fn type_into_message(&mut self, text: &str) -> anyhow::Result<()> {
+        let begun = now();
+        while begun.elapsed() < FORM_LIMIT {
+            let Some((shown, _)) = self.message()? else {
+                return Ok(());
+            };
+            // Keys can be lost while the window is being drawn, and it may go meanwhile.
+            let _ = self.xdotool(&["windowfocus", "--sync", &shown, "key", "ctrl+a"]);
+            let _ = self.xdotool(&["type", "--delay", "10", text]);
+            let _ = self.xdotool(&["key", "Return"]);
+            let _ = wait_for(CLICK_LIMIT, || {
+                let gone = self.message().map_or(true, |message| message.is_none());
+                Progress::when(gone, String::new)
+            });
+        }
+        bail!("the message stays\n{}", self.story());
+    }
+
     /// Clicks at a place of the main window until there is a message window, and returns its
     /// title.
     ///
