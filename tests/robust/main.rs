@@ -29,4 +29,5 @@ mod signals;
 mod site;
 mod slow_clients;
 mod small_farm;
+mod ssh_front_end;
 mod tools;

@@ -138,6 +138,15 @@ fn drop_privileges(
         }
     }
     let (user, group) = (&config.process.user, &config.process.group);
+    let ssh = &config.ssh;
+    if ssh.enabled
+        && !ssh.is_chosen
+        && let Some(folder) = ssh.socket.parent()
+        && let Err(error) = privileges::make_folder(folder, user)
+    {
+        let error = &error as &dyn std::error::Error;
+        warn!(error, folder = %folder.display(), "clients can't ask over SSH");
+    }
     privileges::drop_to(user, group)
         .with_context(|| format!("the process can't become {user}:{group}"))?;
     info!(%user, %group, "privileges dropped");

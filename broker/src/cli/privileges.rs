@@ -1,6 +1,10 @@
 //! How does a process that root started become the broker's user, for good?
 
 use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::{
@@ -19,6 +23,8 @@ pub(super) enum PrivilegeError {
     IsRoot(String),
     #[error("{call} failed")]
     Failed { call: &'static str, source: Errno },
+    #[error("the folder {path} can't be made")]
+    Folder { path: PathBuf, source: io::Error },
     #[error("the privileges of root are still there after they were given up")]
     StillThere,
 }
@@ -48,6 +54,27 @@ pub(super) fn drop_to(user: &str, group: &str) -> Result<(), PrivilegeError> {
     setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
     setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
     verify(uid, gid)
+}
+
+/// Makes a folder for this user, as systemd does for its services, unless it is there.
+pub(super) fn make_folder(path: &Path, user: &str) -> Result<(), PrivilegeError> {
+    let failed = |source: io::Error| PrivilegeError::Folder {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::create_dir(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    }
+    let found = User::from_name(user).map_err(|source| PrivilegeError::Failed {
+        call: "getpwnam",
+        source,
+    })?;
+    let owner = found.ok_or_else(|| PrivilegeError::NoUser(user.to_owned()))?;
+    let (uid, gid) = (owner.uid.as_raw(), owner.gid.as_raw());
+    chown(path, Some(uid), Some(gid)).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(failed)
 }
 
 fn verify(uid: Uid, gid: Gid) -> Result<(), PrivilegeError> {

@@ -123,6 +123,23 @@ fn no_value_is_shown() {
     );
 }
 
+#[test]
+fn each_option_is_told_and_nothing_else() {
+    let long = super::super::usage::LONG;
+    for (name, kind) in super::LONG {
+        let is_of_a_daemon = matches!(kind, super::Kind::Ignored(_) | super::Kind::Flag(_));
+        let is_alias = ["auth-id", "mode"].contains(name);
+        let is_told = long.contains(&format!("--{name}"));
+        assert!(is_told || is_of_a_daemon || is_alias, "--{name}");
+    }
+    let told = long.split("--").skip(1);
+    let told = told.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '-'));
+    for name in told.filter_map(|mut words| words.next()) {
+        let is_known = super::LONG.iter().any(|(known, _)| *known == name);
+        assert!(is_known, "--{name}");
+    }
+}
+
 proptest! {
     #[test]
     fn values_come_back_whatever_they_are(values in proptest::array::uniform3("\\PC{0,20}")) {
