@@ -72,9 +72,8 @@ fn parse(file: &str, text: &str) -> Recorded {
         .unwrap();
     let words = words.split(' ').map(|word| word.replace("''", ""));
     let (exit, rest) = outcome.split_once("\n--- stdout\n").unwrap();
-    let (stdout, stderr) = match rest.split_once("--- stderr\n") {
-        Some((stdout, stderr)) => (stdout, stderr),
-        None => panic!("{file} has no standard error"),
+    let Some((stdout, stderr)) = rest.split_once("--- stderr\n") else {
+        panic!("{file} has no standard error");
     };
     Recorded {
         name: file.trim_end_matches(".txt").to_owned(),

@@ -101,7 +101,8 @@ async fn serve(frontend: &SshFrontend, uid: u32, mut stream: UnixStream) {
         Ok(Err(error)) => return debug!(uid, error = %error, "a request over SSH can't be read"),
         Err(_elapsed) => return debug!(uid, "a request over SSH does not end"),
     };
-    let answer = frontend.answer(uid, &request).await;
+    // All that a task may need; a connection that waits for its request needs none of it.
+    let answer = Box::pin(frontend.answer(uid, &request)).await;
     let frame = answer.to_frame().or_else(|error| {
         warn!(uid, error = %error, "an answer can't be sent");
         LocalAnswer::Unavailable.to_frame()
