@@ -20,6 +20,7 @@ pub mod answer;
 mod call;
 mod caller;
 mod figures;
+mod keys;
 mod poll;
 mod round;
 mod run;
@@ -36,6 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use agent::{OldAgent, OldHost, old_hosts};
@@ -61,6 +63,10 @@ struct Shared {
     places: Arc<Semaphore>,
     tasks: TaskTracker,
     n_slots: AtomicU64,
+    /// What is to be called for each key that is somewhere, once for each login.
+    lent: Mutex<Vec<(OldAgent, Call)>>,
+    /// Keys are removed at once from then on.
+    stopping: CancellationToken,
 }
 
 impl OldAgents {
@@ -74,6 +80,8 @@ impl OldAgents {
             places: Arc::new(Semaphore::new(MAX_CALLS_OF_ALL)),
             tasks: TaskTracker::new(),
             n_slots: AtomicU64::default(),
+            lent: Mutex::default(),
+            stopping: CancellationToken::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -117,6 +125,13 @@ impl OldAgents {
     fn slots(&self) -> MutexGuard<'_, HashMap<OldAgent, Arc<Slot>>> {
         let slots = self.shared.slots.lock();
         slots.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lent(&self) -> MutexGuard<'_, Vec<(OldAgent, Call)>> {
+        self.shared
+            .lent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slot(&self, agent: &OldAgent) -> Result<Arc<Slot>, CallError> {

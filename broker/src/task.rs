@@ -20,7 +20,6 @@ use crate::audit::Decision;
 use crate::auth::{Authenticated, Authenticator, Denied, Granted, PasswordChange, Source, WhyKept};
 use crate::autologin::Plan;
 use crate::config::ClientEvents;
-use crate::names::Resolved;
 use crate::profiles::{AgentQueryMode, ProfileHost, SessionProfile};
 use crate::scripts::Scripts;
 use crate::settings::{Backend, Settings, SettingsWatch};
@@ -223,12 +222,7 @@ impl Broker {
         for listed in profiles.iter_mut() {
             let plan = plan_of(listed.profile, backend);
             let mode = mode_of(listed.profile, backend);
-            let is_old = |host: &ProfileHost| is_asked_without_mesh(mode, host, view);
-            // An old agent installs no keys for this broker.
-            let installs = |host: &ProfileHost| {
-                let of_mesh = view.installs_keys(host);
-                of_mesh.or(is_old(host).then_some(false))
-            };
+            let installs = |host: &ProfileHost| installs_keys(mode, host, view);
             listed.autologin = plan.is_some_and(|plan| plan.can_be_promised(installs));
         }
         if profiles.iter().any(|listed| listed.autologin) {
@@ -311,7 +305,8 @@ impl Broker {
     ) -> Option<KeyOffer<'p>> {
         let plan = plan_of(profile, backend)?;
         let view = self.placing.feed.view();
-        if !plan.may_work(|host| view.installs_keys(host)) {
+        let mode = mode_of(profile, backend);
+        if !plan.may_work(|host| installs_keys(mode, host, &view)) {
             return None;
         }
         if let Some(own) = own {
@@ -343,12 +338,13 @@ fn mode_of(profile: &SessionProfile, backend: &Backend) -> AgentQueryMode {
     profile.query_mode.unwrap_or(backend.query_mode)
 }
 
-/// Whether a host that the mesh does not know is asked all the same.
-fn is_asked_without_mesh(mode: AgentQueryMode, host: &ProfileHost, view: &FarmView) -> bool {
+/// Whether the host's agent installs keys; none where there is none that lives. Old agents
+/// do, each on its own host.
+fn installs_keys(mode: AgentQueryMode, host: &ProfileHost, view: &FarmView) -> Option<bool> {
+    let of_mesh = view.installs_keys(host);
     match mode {
-        AgentQueryMode::Mesh | AgentQueryMode::None => false,
-        AgentQueryMode::Local | AgentQueryMode::Ssh => {
-            view.hosts().look_up(host) == Resolved::Unknown
-        }
+        AgentQueryMode::Mesh | AgentQueryMode::None => of_mesh,
+        AgentQueryMode::Local => of_mesh.or(view.is_stranger(host).then_some(false)),
+        AgentQueryMode::Ssh => of_mesh.or(view.is_stranger(host).then_some(true)),
     }
 }

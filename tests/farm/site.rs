@@ -180,7 +180,7 @@ fn start_replica(lab: &Lab, setup: Setup<'_>) -> Process {
     lab.start_command(BROKER, "daemon", &mut command).unwrap()
 }
 
-fn start_agent(lab: &Lab, server: HostName) -> Process {
+pub(crate) fn start_agent(lab: &Lab, server: HostName) -> Process {
     install_shim(lab, server);
     let text = format!(
         "identity = \"{IDENTITY}\"\n\

@@ -14,6 +14,7 @@
 mod accounts;
 mod caller;
 mod clients;
+pub mod debian;
 mod files;
 mod ground;
 mod host;

@@ -154,15 +154,13 @@ fn node_of(host: &ProfileHost) -> Option<NodeId> {
 pub(super) const MAX_HOSTS: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    use proto::NodeId;
-
+pub(super) mod testing {
     use super::{OldHost, old_hosts};
     use crate::config::OldAgentsConfig;
     use crate::profiles::{AgentQueryMode, HostKeyPolicy, SessionProfile, SessionProfiles};
     use crate::view::FarmView;
 
-    fn config() -> OldAgentsConfig {
+    pub(crate) fn config() -> OldAgentsConfig {
         OldAgentsConfig {
             host_key_policy: HostKeyPolicy::Reject,
             user: "x2gobroker".to_owned(),
@@ -171,11 +169,24 @@ mod tests {
         }
     }
 
-    fn profile(keys: &str) -> SessionProfile {
+    pub(crate) fn profile(keys: &str) -> SessionProfile {
         let text = format!("[p]\nname=P\n{keys}\n");
         let (profiles, _) = SessionProfiles::parse("file", &text).unwrap();
         profiles.get("p").unwrap().clone()
     }
+
+    pub(crate) fn old_hosts_of(profile: &SessionProfile, mode: AgentQueryMode) -> Vec<OldHost<'_>> {
+        old_hosts(profile, mode, &config(), &FarmView::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::NodeId;
+
+    use super::OldHost;
+    use super::testing::{old_hosts_of, profile};
+    use crate::profiles::AgentQueryMode;
 
     fn names(found: &[OldHost<'_>]) -> Vec<String> {
         found.iter().map(|old| old.node.to_string()).collect()
@@ -184,8 +195,7 @@ mod tests {
     #[test]
     fn each_host_is_asked_once_and_only_in_the_modes_that_ask_old_agents() {
         let profile = profile("host=s1,S1,10.0.0.2,s3 (10.0.0.3:2222),fd77::101");
-        let view = FarmView::default();
-        let found = |mode| old_hosts(&profile, mode, &config(), &view);
+        let found = |mode| old_hosts_of(&profile, mode);
         assert!(found(AgentQueryMode::Mesh).is_empty());
         assert!(found(AgentQueryMode::None).is_empty());
         let expected = ["s1", "10.0.0.2", "s3", "fd77--101"];
@@ -198,12 +208,7 @@ mod tests {
     fn another_policy_or_port_is_another_agent() {
         let agents = |keys: &str| {
             let profile = profile(keys);
-            let found = old_hosts(
-                &profile,
-                AgentQueryMode::Ssh,
-                &config(),
-                &FarmView::default(),
-            );
+            let found = old_hosts_of(&profile, AgentQueryMode::Ssh);
             found[0].agent.clone()
         };
         let plain = agents("host=s1");
@@ -218,19 +223,13 @@ mod tests {
     #[test]
     fn shadow_profiles_ask_nobody() {
         let profile = profile("host=s1\ncommand=SHADOW");
-        let view = FarmView::default();
-        assert!(old_hosts(&profile, AgentQueryMode::Ssh, &config(), &view).is_empty());
+        assert!(old_hosts_of(&profile, AgentQueryMode::Ssh).is_empty());
     }
 
     #[test]
     fn a_record_means_a_host_by_its_short_or_full_name() {
         let profile = profile("host=s1.lab.test,s2,10.0.0.3");
-        let found = old_hosts(
-            &profile,
-            AgentQueryMode::Ssh,
-            &config(),
-            &FarmView::default(),
-        );
+        let found = old_hosts_of(&profile, AgentQueryMode::Ssh);
         let called = |name: &str| {
             let name = NodeId::parse(name).unwrap();
             let one = found.iter().filter(|old| old.is_called(&name));

@@ -52,10 +52,21 @@ impl Poller {
                 () = self.poll(named) => {}
             }
         }
+        let shared = &self.agents.shared;
+        shared.stopping.cancel();
+        shared.tasks.close();
+        // Connections have watchers among the tasks, so keys come first.
+        let keys_gone = async {
+            while !self.agents.lent().is_empty() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let _ = tokio::time::timeout(END_LIMIT, keys_gone).await;
         self.agents.keep_only(&[]);
-        self.agents.shared.tasks.close();
-        let all_end = self.agents.shared.tasks.wait();
-        if tokio::time::timeout(END_LIMIT, all_end).await.is_err() {
+        if tokio::time::timeout(END_LIMIT, shared.tasks.wait())
+            .await
+            .is_err()
+        {
             debug!("calls of old agents did not end in time; they are left");
         }
     }
@@ -123,5 +134,6 @@ const LIMIT: Duration = Duration::from_secs(8);
 /// Servers at once; log-ins have the other places.
 const AT_ONCE: usize = 16;
 
-/// Programs are killed when the process stops; one that is setuid ends by itself.
-const END_LIMIT: Duration = Duration::from_secs(1);
+/// Keys have this time to go, and programs to end: half of what parts of a replica have.
+const END_LIMIT: Duration = Duration::from_millis(900);
+const LOOK_EVERY: Duration = Duration::from_millis(20);

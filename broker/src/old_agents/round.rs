@@ -109,8 +109,8 @@ impl Round {
 fn is_on(record: &SessionRecord, host: &OldHost<'_>, own: bool) -> bool {
     // x2golistsessions(8): two more fields with SQLite, which knows of its own server only.
     // With PostgreSQL each agent lists the whole farm.
-    if record.tekictrl_and_tekidata_ports.is_some() {
-        return own;
+    if own && record.tekictrl_and_tekidata_ports.is_some() {
+        return true;
     }
     NodeId::parse(&record.server).is_ok_and(|server| host.is_called(&server))
 }
@@ -226,3 +226,90 @@ impl OldAgents {
 
 /// No agent of the mesh listens for an old server.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proto::{SessionRecord, SessionState};
+
+    use super::{Answer, OldHost, OldSessions, Round};
+    use crate::old_agents::agent::testing::{old_hosts_of, profile};
+    use crate::profiles::AgentQueryMode;
+
+    const SQLITE: &str = "|-1|-1";
+
+    fn record(number: u32, server: &str, state: char, more: &str) -> SessionRecord {
+        let line = format!(
+            "22|alice-{number}-1_stD_dp24|{number}|{server}|{state}|2026-11-22T06:00:17|2a|10.0.0.1\
+             |1|2|2026-11-22T06:00:23|alice|63|3{more}"
+        );
+        SessionRecord::parse(&line).unwrap()
+    }
+
+    fn round(hosts: &[OldHost<'_>], answers: Vec<Vec<SessionRecord>>) -> Round {
+        let agents = hosts.iter().map(|host| host.agent.clone());
+        let answers = answers.into_iter().map(Answer::Sessions);
+        Round {
+            answers: agents.zip(answers).collect::<HashMap<_, _>>(),
+        }
+    }
+
+    fn found(round: &Round, hosts: &[OldHost<'_>]) -> Vec<String> {
+        let ids = |host: &OldHost<'_>| {
+            let sessions = round.sessions(host);
+            let ids = sessions.iter().map(|r| r.display.to_string());
+            format!("{}: {}", host.node, ids.collect::<Vec<_>>().join(" "))
+        };
+        hosts.iter().map(ids).collect()
+    }
+
+    #[test]
+    fn with_one_database_each_session_is_where_its_record_says_and_counts_once() {
+        let profile = profile("host=s1,s2,10.0.0.3");
+        let hosts = old_hosts_of(&profile, AgentQueryMode::Ssh);
+        let all = vec![
+            record(50, "s1", 'R', ""),
+            record(51, "s2", 'S', ""),
+            record(52, "s1", 'S', ""),
+            record(53, "elsewhere", 'S', ""),
+        ];
+        let round = round(&hosts, vec![all.clone(), all.clone(), all]);
+        let expected = ["s1: 52 50", "s2: 51", "10.0.0.3: "];
+        assert_eq!(found(&round, &hosts), expected);
+    }
+
+    #[test]
+    fn a_server_with_a_database_of_its_own_has_what_it_lists_whatever_it_is_called() {
+        let profile = profile("host=s1,10.0.0.3");
+        let hosts = old_hosts_of(&profile, AgentQueryMode::Ssh);
+        let first = vec![record(50, "s1", 'S', SQLITE)];
+        let second = vec![record(50, "s3", 'R', SQLITE)];
+        let round = round(&hosts, vec![first, second]);
+        assert_eq!(found(&round, &hosts), ["s1: 50", "10.0.0.3: 50"]);
+    }
+
+    #[test]
+    fn the_agent_of_this_host_speaks_for_all_by_name() {
+        let profile = profile("host=s1,s2");
+        let hosts = old_hosts_of(&profile, AgentQueryMode::Local);
+        let listed = vec![record(50, "s2", 'S', ""), record(51, "s1", 'R', SQLITE)];
+        let round = round(&hosts[..1], vec![listed]);
+        assert_eq!(found(&round, &hosts), ["s1: 51", "s2: 50"]);
+    }
+
+    #[test]
+    fn an_agent_that_failed_says_nothing_of_others() {
+        let profile = profile("host=s1,s2");
+        let hosts = old_hosts_of(&profile, AgentQueryMode::Ssh);
+        let mut round = round(&hosts[1..], vec![vec![record(50, "s2", 'S', SQLITE)]]);
+        round.answers.insert(hosts[0].agent.clone(), Answer::Failed);
+        assert!(round.is_failed(&hosts[0].agent) && !round.is_failed(&hosts[1].agent));
+        assert_eq!(found(&round, &hosts), ["s1: ", "s2: 50"]);
+        let mut sessions = OldSessions::default();
+        sessions.add(&profile.id, &hosts, &round);
+        let placed = sessions.of(&profile.id);
+        assert_eq!(placed.len(), 1);
+        assert_eq!(placed[0].session.state, SessionState::Suspended);
+    }
+}

@@ -63,13 +63,19 @@ impl<'a> Login<'a> {
         if sessions.is_empty() {
             agents.placed(old);
         }
+        let key = match self.offer {
+            Some(offer) => {
+                let outcome = agents.lend(&old.agent, user, offer.grant()).await;
+                self.given(&old.view, outcome)
+            }
+            None => GivenKey::Nothing,
+        };
         let server = address_for_client(old.host, self.profile.sshport);
         let resume = self.offer(node, &server, sessions).await;
         Answer::Taken(Selected {
             server,
             resume,
-            // An old agent could not be relied on to remove it.
-            key: GivenKey::Nothing,
+            key,
         })
     }
 

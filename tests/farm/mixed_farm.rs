@@ -1,0 +1,289 @@
+//! Does our daemon drive servers that have Debian's x2gobroker-agent 0.0.4.3, beside servers
+//! of the mesh?
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tests::lab::debian::SSH_FOLDER;
+use tests::lab::{Caller, Desktop, HostName, Lab, Login, Plan, SERVICE, farm_user, password};
+use tests::wait::{Progress, now, wait_for};
+
+use crate::old_farm::{AGENT_AND_DAEMON, AGENT_ONLY, OldFarm, address, packages};
+
+const BROKER: HostName = HostName::broker(1);
+const ORIGINAL: HostName = HostName::broker(2);
+const OLD: HostName = HostName::server(1);
+const NEW: [HostName; 2] = [HostName::server(2), HostName::server(3)];
+const PROFILES: &str = "\
+[DEFAULT]
+command=TERMINAL
+user=BROKER_USER
+usebrokerpass=true
+rootless=true
+sound=false
+print=false
+fstunnel=false
+
+[farm]
+name=Farm
+host=s1,s2,s3
+
+[old]
+name=Old
+host=s1
+
+[mesh]
+name=Mesh
+host=s1
+broker-agent-query-mode=MESH
+
+[reject]
+name=Reject
+host=s1,nowhere
+broker-agent-hostkey-policy=RejectPolicy
+
+[add]
+name=Add
+host=s1,nowhere
+broker-agent-hostkey-policy=AutoAddPolicy
+
+[warn]
+name=Warn
+host=s1,nowhere
+broker-agent-hostkey-policy=WarningPolicy
+";
+
+fn farm_with_one_old_server() -> Option<OldFarm> {
+    let packages = packages(&AGENT_ONLY)?;
+    let plan = Plan {
+        brokers: 1,
+        servers: 3,
+    };
+    let mut farm = OldFarm::up(plan);
+    farm.lab.install_old_agent(OLD, &packages[0]).unwrap();
+    farm.lab.let_in(BROKER, &[OLD]).unwrap();
+    farm.start_replica(BROKER, "default-agent-query-mode = SSH", PROFILES);
+    farm.start_agents(&NEW);
+    Some(farm)
+}
+
+#[test]
+fn sessions_go_to_old_and_new_servers_and_one_on_an_old_server_is_taken_over_and_resumed() {
+    let Some(farm) = farm_with_one_old_server() else {
+        return;
+    };
+    let mut caller = farm.lab.caller("caller").unwrap();
+    let placed = place_many(&farm, &mut caller, 40);
+    println!("40 new sessions: {placed:?}");
+    for server in [OLD, NEW[0], NEW[1]] {
+        assert!(placed.contains_key(&server.to_string()), "{placed:?}");
+    }
+
+    // Somebody works on the old server.
+    let login = Login {
+        broker_url: "http://broker1:8080/plain/",
+        user: "alice",
+        password: &password("alice"),
+        profile: "Old",
+    };
+    let mut desk = Desktop::log_in(&farm.lab, 1, login).unwrap();
+    let session = desk.wait_until_running(SESSION_LIMIT, "alice").unwrap();
+    assert_eq!(session.server, OLD);
+    desk.wait_until_seen(SESSION_LIMIT, "XTerm").unwrap();
+    let listed = caller.list(address(BROKER), "alice").unwrap();
+    println!("listsessions took {:.1?}", listed.took);
+    let answer = listed.answer.unwrap();
+    let status = |profile: &str| answer.profile(profile).unwrap().option("status");
+    assert_eq!(status("farm"), Some("R"), "{}", farm.story());
+    assert_eq!(status("old"), Some("R"));
+    assert_eq!(status("mesh"), None, "asked through the mesh alone");
+
+    // Through a profile with more servers, it is found where it is, and taken over.
+    let mut looks = Vec::new();
+    let begun = now();
+    let call = caller.select(address(BROKER), "alice", "farm").unwrap();
+    println!(
+        "selectsession with a take-over on an old server took {:.1?}",
+        call.took
+    );
+    let answer = call.answer.as_ref().unwrap();
+    assert_eq!(call.server().unwrap(), "s1", "{}", farm.story());
+    assert_eq!(answer.session_field(2), Some(session.id.as_str()));
+    assert_eq!(answer.session_field(5), Some("S"), "{}", farm.story());
+    // Whoever lists sessions afterwards finds it so: it was not only written down.
+    for _ in 0..3 {
+        let sessions = farm.lab.x2golistsessions(OLD, "alice").unwrap();
+        looks.push((begun.elapsed(), sessions[0].state.clone()));
+    }
+    println!("x2golistsessions afterwards: {looks:?}");
+    assert!(looks.iter().all(|(_, state)| state == "S"), "{looks:?}");
+
+    let again = caller.select(address(BROKER), "alice", "farm").unwrap();
+    println!(
+        "selectsession of the suspended session took {:.1?}",
+        again.took
+    );
+    assert_eq!(again.server().unwrap(), "s1");
+    assert_eq!(again.answer.unwrap().session_field(5), Some("S"));
+    drop(desk);
+    let mut desk = Desktop::log_in(&farm.lab, 2, login).unwrap();
+    desk.wait_until_seen(SESSION_LIMIT, "XTerm").unwrap();
+    let running = desk.wait_until_running(SESSION_LIMIT, "alice").unwrap();
+    assert_eq!(running.id, session.id, "resumed, not a second one");
+}
+
+#[test]
+fn an_old_server_that_is_gone_is_waited_for_once() {
+    let Some(farm) = farm_with_one_old_server() else {
+        return;
+    };
+    let mut caller = farm.lab.caller("caller").unwrap();
+    place_many(&farm, &mut caller, 5);
+    farm.lab.cut_off(OLD).unwrap();
+    let first = caller
+        .select(address(BROKER), &farm_user(41), "farm")
+        .unwrap();
+    let mut others = Vec::new();
+    for number in 42..50 {
+        let call = caller
+            .select(address(BROKER), &farm_user(number), "farm")
+            .unwrap();
+        assert_ne!(call.server().unwrap(), "s1");
+        others.push(call.took);
+    }
+    others.sort_unstable();
+    println!(
+        "the first waited {:.1?}, the others {others:.1?}",
+        first.took
+    );
+    assert_ne!(first.server().unwrap(), "s1");
+    assert!(first.took < Duration::from_secs(6), "{:?}", first.took);
+    assert!(
+        others[others.len() - 1] < Duration::from_secs(1),
+        "{others:?}"
+    );
+
+    farm.lab.restore(OLD).unwrap();
+    let back = wait_for(BACK_LIMIT, || {
+        let call = caller.select(address(BROKER), "bob", "old").unwrap();
+        let log = farm.programs[0]
+            .log_lines(&["user=bob", "the only host, unasked"])
+            .len();
+        let placed = farm.programs[0]
+            .log_lines(&["user=bob", "session placed"])
+            .len();
+        let server = call.server().unwrap().to_owned();
+        Progress::when(placed > 0, || format!("{server}, unasked {log} times"))
+    });
+    back.unwrap_or_else(|error| panic!("{error}\n{}", farm.story()));
+}
+
+#[test]
+fn an_unknown_host_key_is_refused_taken_or_taken_with_a_warning_as_the_policy_says() {
+    let Some(farm) = farm_with_one_old_server() else {
+        return;
+    };
+    let mut caller = farm.lab.caller("caller").unwrap();
+    let known_hosts = format!("{SSH_FOLDER}/known_hosts");
+    farm.lab.write(BROKER, SERVICE, &known_hosts, "").unwrap();
+    let known = |lab: &Lab| lab.exec(BROKER, SERVICE, &["cat", &known_hosts]).unwrap();
+    let mut server = |user: &str, profile: &str| {
+        let call = caller.select(address(BROKER), user, profile).unwrap();
+        call.answer.unwrap().server.map(|(server, _)| server)
+    };
+    let none = Some("no-X2Go-Server-available".to_owned());
+    let old = Some("s1".to_owned());
+    assert_eq!(server("bob", "reject"), none, "{}", farm.story());
+    let refused = farm.programs[0].log_lines(&["Host key verification failed"]);
+    assert!(!refused.is_empty(), "{}", farm.story());
+    assert_eq!(server("bob", "warn"), old, "{}", farm.story());
+    assert_eq!(known(&farm.lab), "", "it is not known the next time");
+    let warned = farm.programs[0].log_lines(&["WARN", "Permanently added"]);
+    assert_eq!(warned.len(), 1, "{}", farm.story());
+    assert_eq!(server("bob", "add"), old, "{}", farm.story());
+    assert!(known(&farm.lab).contains("ssh-ed25519"));
+    // Now it is known to all.
+    let accepted = wait_for(BACK_LIMIT, || {
+        let found = server("bob", "reject");
+        Progress::when(found == old, || format!("{found:?}"))
+    });
+    accepted.unwrap_or_else(|error| panic!("{error}\n{}", farm.story()));
+
+    // A key that differs is refused by each of them.
+    let other = known(&farm.lab).replace("AAAAC3NzaC1lZDI1NTE5AAAAI", "AAAAC3NzaC1lZDI1NTE5AAAAJ");
+    farm.lab
+        .write(BROKER, SERVICE, &known_hosts, &other)
+        .unwrap();
+}
+
+/// The figure: our daemon and the original's ask the same old servers in turn.
+#[test]
+fn ours_and_the_original_place_sessions_on_the_same_old_servers() {
+    let Some(packages) = packages(&AGENT_AND_DAEMON) else {
+        return;
+    };
+    let plan = Plan {
+        brokers: 2,
+        servers: 3,
+    };
+    let mut farm = OldFarm::up(plan);
+    let servers = farm.lab.servers();
+    for server in &servers {
+        farm.lab.install_old_agent(*server, &packages[0]).unwrap();
+    }
+    farm.lab.let_in(BROKER, &servers).unwrap();
+    farm.lab.let_in(ORIGINAL, &servers).unwrap();
+    let global = "default-agent-query-mode = SSH";
+    farm.start_replica(BROKER, global, PROFILES);
+    farm.start_old_daemon(ORIGINAL, &packages[1], global, PROFILES);
+    let mut caller = farm.lab.caller("caller").unwrap();
+    let mut took: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    let mut placed: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    for number in 1..=N_EACH {
+        for (name, broker) in [("ours", BROKER), ("original", ORIGINAL)] {
+            let call = caller
+                .select(address(broker), &farm_user(number), "farm")
+                .unwrap();
+            let server = call.server().unwrap_or_else(|error| {
+                panic!("{name}: {error:#}\n{}", farm.story());
+            });
+            *placed.entry((name, server.to_owned())).or_default() += 1;
+            took.entry(name).or_default().push(call.took);
+        }
+    }
+    let mut median = |name: &str| {
+        let took = took.get_mut(name).unwrap();
+        took.sort_unstable();
+        println!(
+            "SSH mode, three old servers, {name}: selectsession p50 {:.0?}, slowest {:.0?}",
+            took[took.len() / 2],
+            took[took.len() - 1]
+        );
+        took[took.len() / 2]
+    };
+    let (ours, original) = (median("ours"), median("original"));
+    println!("placed: {placed:?}");
+    assert!(ours < original, "{ours:?}, {original:?}");
+}
+
+/// Places so many farm users and counts the servers they get.
+fn place_many(farm: &OldFarm, caller: &mut Caller, n: u32) -> BTreeMap<String, usize> {
+    let mut placed = BTreeMap::new();
+    for number in 1..=n {
+        let call = caller
+            .select(address(BROKER), &farm_user(number), "farm")
+            .unwrap();
+        let server = call
+            .server()
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", farm.story()));
+        *placed.entry(server.to_owned()).or_default() += 1;
+    }
+    placed
+}
+
+/// A session starts in 5 to 10 s on an idle machine; it runs a hundred scripts.
+const SESSION_LIMIT: Duration = Duration::from_secs(90);
+/// One that failed is passed over for 10 s.
+const BACK_LIMIT: Duration = Duration::from_secs(40);
+/// Twenty at least make a median.
+const N_EACH: u32 = 25;
