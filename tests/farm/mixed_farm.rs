@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tests::lab::debian::SSH_FOLDER;
 use tests::lab::{Caller, Desktop, HostName, Lab, Login, Plan, SERVICE, farm_user, password};
 use tests::wait::{Progress, now, wait_for};
 
+use crate::mesh::PROFILES_PATH;
 use crate::old_farm::{AGENT_AND_DAEMON, AGENT_ONLY, OldFarm, address, packages};
 
+const SSH_MODE: &str = "default-agent-query-mode = SSH";
+/// What clients are told when no server takes them.
+const NONE: &str = "no-X2Go-Server-available";
 const BROKER: HostName = HostName::broker(1);
 const ORIGINAL: HostName = HostName::broker(2);
 const OLD: HostName = HostName::server(1);
@@ -42,28 +45,37 @@ name=Reject
 host=s1,nowhere
 broker-agent-hostkey-policy=RejectPolicy
 
-[add]
-name=Add
-host=s1,nowhere
-broker-agent-hostkey-policy=AutoAddPolicy
-
 [warn]
 name=Warn
 host=s1,nowhere
 broker-agent-hostkey-policy=WarningPolicy
 ";
 
+const ADD: &str = "
+[add]
+name=Add
+host=s1,nowhere
+broker-agent-hostkey-policy=AutoAddPolicy
+";
+const KNOWN_HOSTS: &str = "/var/lib/x2gobroker/.ssh/known_hosts";
+
 fn farm_with_one_old_server() -> Option<OldFarm> {
+    let mut farm = farm_without_a_replica()?;
+    farm.start_replica(BROKER, SSH_MODE, PROFILES);
+    farm.start_agents(&NEW);
+    Some(farm)
+}
+
+/// One server has the agent of 0.0.4.3, and the broker host may call it.
+fn farm_without_a_replica() -> Option<OldFarm> {
     let packages = packages(&AGENT_ONLY)?;
     let plan = Plan {
         brokers: 1,
         servers: 3,
     };
-    let mut farm = OldFarm::up(plan);
+    let farm = OldFarm::up(plan);
     farm.lab.install_old_agent(OLD, &packages[0]).unwrap();
     farm.lab.let_in(BROKER, &[OLD]).unwrap();
-    farm.start_replica(BROKER, "default-agent-query-mode = SSH", PROFILES);
-    farm.start_agents(&NEW);
     Some(farm)
 }
 
@@ -180,40 +192,39 @@ fn an_old_server_that_is_gone_is_waited_for_once() {
 
 #[test]
 fn an_unknown_host_key_is_refused_taken_or_taken_with_a_warning_as_the_policy_says() {
-    let Some(farm) = farm_with_one_old_server() else {
+    let Some(mut farm) = farm_without_a_replica() else {
         return;
     };
+    let write = |lab: &Lab, path, text: &str| lab.write(BROKER, SERVICE, path, text).unwrap();
+    let known = |lab: &Lab| lab.exec(BROKER, SERVICE, &["cat", KNOWN_HOSTS]).unwrap();
+    let right = known(&farm.lab);
+    write(&farm.lab, KNOWN_HOSTS, "");
+    farm.start_replica(BROKER, SSH_MODE, PROFILES);
     let mut caller = farm.lab.caller("caller").unwrap();
-    let known_hosts = format!("{SSH_FOLDER}/known_hosts");
-    farm.lab.write(BROKER, SERVICE, &known_hosts, "").unwrap();
-    let known = |lab: &Lab| lab.exec(BROKER, SERVICE, &["cat", &known_hosts]).unwrap();
-    let mut server = |user: &str, profile: &str| {
-        let call = caller.select(address(BROKER), user, profile).unwrap();
-        call.answer.unwrap().server.map(|(server, _)| server)
+    let mut server = |profile: &str| {
+        let call = caller.select(address(BROKER), "bob", profile).unwrap();
+        let server = call.answer.unwrap().server.map(|(server, _)| server);
+        server.unwrap_or_default()
     };
-    let none = Some("no-X2Go-Server-available".to_owned());
-    let old = Some("s1".to_owned());
-    assert_eq!(server("bob", "reject"), none, "{}", farm.story());
-    let refused = farm.programs[0].log_lines(&["Host key verification failed"]);
+    assert_eq!(server("reject"), NONE, "{}", farm.story());
+    let refused = farm.replica().log_lines(&["Host key verification failed"]);
     assert!(!refused.is_empty(), "{}", farm.story());
-    assert_eq!(server("bob", "warn"), old, "{}", farm.story());
+    assert_eq!(server("warn"), "s1", "{}", farm.story());
     assert_eq!(known(&farm.lab), "", "it is not known the next time");
-    let warned = farm.programs[0].log_lines(&["WARN", "Permanently added"]);
+    let warned = farm.replica().log_lines(&["WARN", "Permanently added"]);
     assert_eq!(warned.len(), 1, "{}", farm.story());
-    assert_eq!(server("bob", "add"), old, "{}", farm.story());
-    assert!(known(&farm.lab).contains("ssh-ed25519"));
-    // Now it is known to all.
-    let accepted = wait_for(BACK_LIMIT, || {
-        let found = server("bob", "reject");
-        Progress::when(found == old, || format!("{found:?}"))
-    });
-    accepted.unwrap_or_else(|error| panic!("{error}\n{}", farm.story()));
 
-    // A key that differs is refused by each of them.
-    let other = known(&farm.lab).replace("AAAAC3NzaC1lZDI1NTE5AAAAI", "AAAAC3NzaC1lZDI1NTE5AAAAJ");
-    farm.lab
-        .write(BROKER, SERVICE, &known_hosts, &other)
-        .unwrap();
+    write(&farm.lab, PROFILES_PATH, &format!("{PROFILES}{ADD}"));
+    let mut wait_for_s1 = |profile: &str| {
+        let found = wait_for(BACK_LIMIT, || {
+            let found = server(profile);
+            Progress::when(found == "s1", || found.clone())
+        });
+        found.unwrap_or_else(|error| panic!("{profile}: {error}\n{}", farm.story()));
+    };
+    wait_for_s1("add");
+    assert!(right.contains(known(&farm.lab).trim()), "it is known now");
+    wait_for_s1("reject");
 }
 
 /// The figure: our daemon and the original's ask the same old servers in turn.
@@ -233,9 +244,8 @@ fn ours_and_the_original_place_sessions_on_the_same_old_servers() {
     }
     farm.lab.let_in(BROKER, &servers).unwrap();
     farm.lab.let_in(ORIGINAL, &servers).unwrap();
-    let global = "default-agent-query-mode = SSH";
-    farm.start_replica(BROKER, global, PROFILES);
-    farm.start_old_daemon(ORIGINAL, &packages[1], global, PROFILES);
+    farm.start_replica(BROKER, SSH_MODE, PROFILES);
+    farm.start_old_daemon(ORIGINAL, &packages[1], SSH_MODE, PROFILES);
     let mut caller = farm.lab.caller("caller").unwrap();
     let mut took: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
     let mut placed: BTreeMap<(&str, String), usize> = BTreeMap::new();
@@ -255,7 +265,7 @@ fn ours_and_the_original_place_sessions_on_the_same_old_servers() {
         let took = took.get_mut(name).unwrap();
         took.sort_unstable();
         println!(
-            "SSH mode, three old servers, {name}: selectsession p50 {:.0?}, slowest {:.0?}",
+            "SSH mode, three old servers, {name}: selectsession p50 {:.2?}, slowest {:.2?}",
             took[took.len() / 2],
             took[took.len() - 1]
         );

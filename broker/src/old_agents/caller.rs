@@ -162,8 +162,9 @@ impl Calling {
         if too_much {
             return Err(CallError::TooLong);
         }
-        let is_good = stdout.starts_with("OK") && code == Some(0);
-        if is_good {
+        // The old agent says OK even when it could not write the file.
+        let is_quiet = stderr.is_empty() || !matches!(self.call, Call::AddKey(..));
+        if stdout.starts_with("OK") && code == Some(0) && is_quiet {
             return Ok(stdout);
         }
         // ssh(1): 255 is an error of ssh itself; but the agent's own errors have it, too.
@@ -247,16 +248,21 @@ fn start(program: &str, operands: &[String]) -> Result<Child, CallError> {
 async fn tell_words(server: String, mut stderr: impl tokio::io::AsyncRead + Unpin) {
     use tokio::io::AsyncReadExt;
     let mut words = [0; MAX_WORDS_BYTES];
+    let mut n_told = 0;
     while let Ok(n) = stderr.read(&mut words).await {
         let Some(said) = words.get(..n).filter(|said| !said.is_empty()) else {
             return;
         };
         let said = String::from_utf8_lossy(said);
-        warn!(
-            server,
-            said = said.trim(),
-            "the connection to an old server"
-        );
+        n_told += 1;
+        // The rest is taken, so that ssh can go on, and thrown away.
+        if n_told <= MAX_WORDS {
+            warn!(
+                server,
+                said = said.trim(),
+                "the connection to an old server"
+            );
+        }
     }
 }
 
@@ -264,6 +270,9 @@ const SSH: &str = "/usr/bin/ssh";
 
 /// A log-in takes some hundred milliseconds.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// A server can make ssh say things: it gets no more lines of the log.
+const MAX_WORDS: u32 = 16;
 
 /// For one line of the log.
 const MAX_WORDS_BYTES: usize = 512;

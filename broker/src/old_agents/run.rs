@@ -6,8 +6,8 @@ use std::process::Stdio;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-/// What a program said until it ended.
-#[derive(Debug, Default)]
+/// What a program said until it ended. Not for logs: session cookies are in it.
+#[derive(Default)]
 pub(super) struct Said {
     pub(super) stdout: String,
     /// The start of its standard error.
