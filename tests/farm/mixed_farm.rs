@@ -35,6 +35,11 @@ host=s1,s2,s3
 name=Old
 host=s1
 
+[auto]
+name=Auto
+host=s1
+broker-session-autologin=true
+
 [mesh]
 name=Mesh
 host=s1
@@ -225,6 +230,18 @@ fn an_unknown_host_key_is_refused_taken_or_taken_with_a_warning_as_the_policy_sa
     wait_for_s1("add");
     assert!(right.contains(known(&farm.lab).trim()), "it is known now");
     wait_for_s1("reject");
+}
+
+#[test]
+fn a_key_opens_an_account_on_an_old_server_and_is_gone_after_its_time() {
+    let Some(farm) = farm_with_one_old_server() else {
+        return;
+    };
+    let mut caller = farm.lab.caller("caller").unwrap();
+    let answer = caller.list(address(BROKER), "bob").unwrap().answer.unwrap();
+    let promised = answer.profile("auto").unwrap().option("autologin");
+    assert_eq!(promised, Some("1"), "{}", farm.story());
+    farm.check_that_a_key_comes_and_goes(|| farm.story());
 }
 
 /// The figure: our daemon and the original's ask the same old servers in turn.

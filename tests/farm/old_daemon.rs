@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tests::lab::{Desktop, HostName, Login, Plan, password};
 use tests::process::{command, run};
-use tests::wait::{Progress, wait_for};
 
 use crate::old_farm::{AGENT_AND_DAEMON, OldFarm, address, packages};
 
@@ -86,44 +85,7 @@ fn the_original_daemon_finds_takes_over_and_resumes_sessions_and_installs_keys()
     assert_eq!(running.id, session.id, "resumed, not a second one");
     drop(desk);
 
-    // A key for bob comes with the answer, opens his account, and is gone after 20 s.
-    let form = "task=selectsession&sid=auto&user=bob&password=x&login=bob";
-    let url = "http://broker1:8080/plain/";
-    let asked = ["curl", "-sS", "-d", form, url];
-    let answer = farm
-        .lab
-        .exec(tests::lab::CLIENT_HOST, "desk", &asked)
-        .unwrap();
-    let key = answer
-        .split_once("-----BEGIN RSA PRIVATE KEY-----")
-        .map(|(_, rest)| format!("-----BEGIN RSA PRIVATE KEY-----{rest}"))
-        .unwrap_or_else(|| panic!("no key: {answer}\n{}", story(&farm)));
-    let file = "/home/bob/.x2go/authorized_keys";
-    let installed = || {
-        farm.lab
-            .exec(SERVER, "root", &["cat", file])
-            .unwrap_or_default()
-    };
-    assert!(
-        installed().contains("ssh-rsa "),
-        "{}\n{}",
-        installed(),
-        story(&farm)
-    );
-    farm.lab
-        .write(tests::lab::CLIENT_HOST, "desk", "/home/desk/key", &key)
-        .unwrap();
-    let public = ["ssh-keygen", "-y", "-f", "/home/desk/key"];
-    let public = farm
-        .lab
-        .exec(tests::lab::CLIENT_HOST, "desk", &public)
-        .unwrap();
-    assert!(installed().contains(public.trim()), "the key fits");
-    let gone = wait_for(KEY_LIMIT, || {
-        let left = installed();
-        Progress::when(!left.contains("ssh-rsa"), || left.clone())
-    });
-    gone.unwrap_or_else(|error| panic!("{error}\n{}", story(&farm)));
+    farm.check_that_a_key_comes_and_goes(|| story(&farm));
 }
 
 /// What the daemon wrote, for the text of a failure.
@@ -138,5 +100,3 @@ fn story(farm: &OldFarm) -> String {
 
 /// A session starts in 5 to 10 s on an idle machine; it runs a hundred scripts.
 const SESSION_LIMIT: Duration = Duration::from_secs(90);
-/// The original removes it 20 s later.
-const KEY_LIMIT: Duration = Duration::from_secs(40);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tests::binaries;
 use tests::lab::debian::{AGENT, OLD_AGENT, OLD_DAEMON, fetch};
-use tests::lab::{HostName, Lab, Plan, SERVICE};
+use tests::lab::{CLIENT_HOST, HostName, Lab, Plan, SERVICE};
 use tests::process::Process;
 use tests::wait::{Progress, wait_for};
 
@@ -161,6 +161,41 @@ impl OldFarm {
         up.unwrap();
     }
 
+    /// Asks for a session in the profile `auto` of the first server: a key for bob comes with
+    /// the answer, opens his account, and is gone after 20 s.
+    pub(crate) fn check_that_a_key_comes_and_goes(&self, story: impl Fn() -> String) {
+        let (desk, lab) = ("desk", &self.lab);
+        let form = "task=selectsession&sid=auto&user=bob&password=x&login=bob";
+        let url = "http://broker1:8080/plain/";
+        let asked = ["curl", "-sS", "-d", form, url];
+        let answer = lab.exec(CLIENT_HOST, desk, &asked).unwrap();
+        let begins = "-----BEGIN RSA PRIVATE KEY-----";
+        let Some((_, rest)) = answer.split_once(begins) else {
+            panic!("no key: {answer}\n{}", story());
+        };
+        let key = "/home/desk/key";
+        let text = format!("{begins}{rest}");
+        lab.write(CLIENT_HOST, desk, key, &text).unwrap();
+        let public = lab.exec(CLIENT_HOST, desk, &["ssh-keygen", "-y", "-f", key]);
+        let public = public.unwrap();
+        let file = ["cat", "/home/bob/.x2go/authorized_keys"];
+        let installed = || {
+            lab.exec(HostName::server(1), "bob", &file)
+                .unwrap_or_default()
+        };
+        assert!(
+            installed().contains(public.trim()),
+            "{}\n{}",
+            installed(),
+            story()
+        );
+        let gone = wait_for(KEY_LIMIT, || {
+            let left = installed();
+            Progress::when(!left.contains("ssh-rsa"), || left.clone())
+        });
+        gone.unwrap_or_else(|error| panic!("{error}\n{}", story()));
+    }
+
     /// The logs of all programs, for the text of a failure.
     pub(crate) fn story(&self) -> String {
         let all = self.programs.iter();
@@ -179,3 +214,5 @@ pub(crate) const AGENT_ONLY: [&[&str]; 1] = [OLD_AGENT];
 
 /// Gossip needs a few rounds of a second; a busy machine some more.
 pub(crate) const UP_LIMIT: Duration = Duration::from_secs(60);
+/// It goes 20 s later, on a busy machine somewhat after that.
+const KEY_LIMIT: Duration = Duration::from_secs(40);
