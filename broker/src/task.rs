@@ -204,7 +204,8 @@ impl Broker {
         let profiles = || backend.profiles.iter();
         let access = self.access(backend, who, profiles()).await;
         let usable = || profiles().filter(|profile| access.may_use(profile));
-        let old = on_old_servers(&self.placing, backend, usable(), who.account()).await;
+        let old = on_old_servers(&self.placing, backend, usable(), who.account());
+        let old = Box::pin(old).await;
         let view = self.placing.feed.view();
         let counted = backend.clients.session_counts;
         let mut profiles = list_all_sessions(usable(), &view, &old, who.account(), counted);

@@ -126,7 +126,7 @@ pub async fn select_session(
         // Nobody expects agents, so there is nobody to wait for.
         AgentQueryMode::None => None,
     };
-    let old = old_servers(placing, profile, user, terms, &view).await;
+    let old = Box::pin(old_servers(placing, profile, user, terms, &view)).await;
     let no_agent = |host| view.has_no_agent(host, warm_up, now);
     if old.is_empty() && profile.hosts.iter().all(no_agent) {
         return without_agents(placing, profile, user);
@@ -323,7 +323,8 @@ impl<'a> Login<'a> {
     /// Asks one agent and passes on what its answer says of the server.
     async fn ask(&mut self, host: &'a ProfileHost, node: &'a NodeView, forced: bool) -> Answer {
         if let Some(old) = self.old.iter().find(|old| old.view.node == node.node) {
-            return self.ask_old(old).await;
+            // Boxed: few logins need what it holds.
+            return Box::pin(self.ask_old(old)).await;
         }
         let feed = &self.placing.feed;
         let Some(link) = self.view.link(&node.node) else {
