@@ -187,10 +187,10 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     })?;
     let (pairs_owner, pairs) = KeyPairsOwner::new(KeyPair::generate);
     let placing = Placing {
-        feed: feed_handle.clone(),
+        feed: feed_handle,
         key,
         round,
-        old_agents: old_agents.clone(),
+        old_agents,
         keys: pairs,
     };
     let follower = Follower::new(authenticator.clone(), handle.members(), identity.clone());
@@ -254,7 +254,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         parts.add("load checks", load_checker.run(running.clone()));
     }
     parts.add("used AUTHIDs", follower.run(running.clone()));
-    let poller = Poller::new(old_agents, desk.settings, feed_handle);
+    let poller = Poller::new(desk.settings, &desk.placing);
     parts.add("old agents", poller.run(running.clone()));
     parts.add("key pairs", pairs_owner.run(running.clone()));
     parts.add(

@@ -12,8 +12,10 @@ pub mod select_session;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::{ClientOrder, PublicKey, Secret, SessionId};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::audit::Decision;
@@ -223,7 +225,8 @@ impl Broker {
         for listed in profiles.iter_mut() {
             let plan = plan_of(listed.profile, backend);
             let mode = mode_of(listed.profile, backend);
-            let installs = |host: &ProfileHost| installs_keys(mode, host, view);
+            let warm_up = self.placing.warm_up();
+            let installs = |host: &ProfileHost| installs_keys(mode, host, view, warm_up);
             listed.autologin = plan.is_some_and(|plan| plan.can_be_promised(installs));
         }
         if profiles.iter().any(|listed| listed.autologin) {
@@ -307,7 +310,8 @@ impl Broker {
         let plan = plan_of(profile, backend)?;
         let view = self.placing.feed.view();
         let mode = mode_of(profile, backend);
-        if !plan.may_work(|host| installs_keys(mode, host, &view)) {
+        let warm_up = self.placing.warm_up();
+        if !plan.may_work(|host| installs_keys(mode, host, &view, warm_up)) {
             return None;
         }
         if let Some(own) = own {
@@ -341,11 +345,17 @@ fn mode_of(profile: &SessionProfile, backend: &Backend) -> AgentQueryMode {
 
 /// Whether the host's agent installs keys; none where there is none that lives. Old agents
 /// do, each on its own host.
-fn installs_keys(mode: AgentQueryMode, host: &ProfileHost, view: &FarmView) -> Option<bool> {
+fn installs_keys(
+    mode: AgentQueryMode,
+    host: &ProfileHost,
+    view: &FarmView,
+    warm_up: Duration,
+) -> Option<bool> {
+    let is_outside = || view.is_outside(host, warm_up, Instant::now());
     let of_mesh = view.installs_keys(host);
     match mode {
         AgentQueryMode::Mesh | AgentQueryMode::None => of_mesh,
-        AgentQueryMode::Local => of_mesh.or(view.is_stranger(host).then_some(false)),
-        AgentQueryMode::Ssh => of_mesh.or(view.is_stranger(host).then_some(true)),
+        AgentQueryMode::Local => of_mesh.or(is_outside().then_some(false)),
+        AgentQueryMode::Ssh => of_mesh.or(is_outside().then_some(true)),
     }
 }

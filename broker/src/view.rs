@@ -65,11 +65,24 @@ pub struct FarmView {
     hosts: Arc<HostIndex>,
     /// The names of servers that were there before and that gossip has forgotten.
     former_hosts: Arc<HostIndex>,
+    /// Since when this replica has listened.
+    started: Option<Instant>,
     heard_since: Option<Instant>,
     links: Arc<HashMap<NodeId, AgentLink>>,
     sessions: SessionIndex,
     in_flight: Arc<InFlight>,
     averages: Averages,
+}
+
+#[cfg(test)]
+impl FarmView {
+    /// Of a replica that began to listen just now.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            started: Some(Instant::now()),
+            ..Self::default()
+        }
+    }
 }
 
 impl FarmView {
@@ -123,9 +136,18 @@ impl FarmView {
         warm_up.is_none_or(long) && self.is_stranger(host)
     }
 
-    /// Whether no agent of the mesh is known by this host's name now, and none was.
+    /// Whether a host of a profile counts as one outside of the mesh, for which an agent of
+    /// x2gobroker 0.0.4.3 may speak: none of ours is known by its name, none was, and this
+    /// replica has listened for `warm_up`, in which one would have shown itself. Other than
+    /// for [`Self::has_no_agent`], nobody at all need have been heard: all may be old.
     #[must_use]
-    pub fn is_stranger(&self, host: &ProfileHost) -> bool {
+    pub fn is_outside(&self, host: &ProfileHost, warm_up: Duration, now: Instant) -> bool {
+        let long = |since| now.saturating_duration_since(since) >= warm_up;
+        self.started.is_some_and(long) && self.is_stranger(host)
+    }
+
+    /// Whether no agent of the mesh is known by this host's name now, and none was.
+    fn is_stranger(&self, host: &ProfileHost) -> bool {
         let unknown = |hosts: &HostIndex| hosts.look_up(host) == Resolved::Unknown;
         unknown(&self.hosts) && unknown(&self.former_hosts)
     }

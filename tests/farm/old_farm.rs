@@ -84,6 +84,9 @@ impl OldFarm {
             .unwrap();
         let listening = replica.wait_for_log(UP_LIMIT, &["listening for HTTP"]);
         listening.unwrap();
+        // Nobody counts as an old server before that.
+        let warm = replica.wait_for_log(UP_LIMIT, &["count as old ones from now on"]);
+        warm.unwrap();
         self.programs.insert(0, replica);
     }
 

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::{HostNames, NodeId};
+use tokio::time::Instant;
 
 use crate::config::OldAgentsConfig;
 use crate::names::{HostIndex, Resolved, ServerAddress, address_for_client};
@@ -50,13 +52,14 @@ pub struct OldHost<'p> {
 }
 
 /// The hosts of a profile that old agents speak for: in the modes `LOCAL` and `SSH` those
-/// of which the mesh has never heard.
+/// of which the mesh has never heard, once this replica has listened for `warm_up`.
 #[must_use]
 pub fn old_hosts<'p>(
     profile: &'p SessionProfile,
     mode: AgentQueryMode,
     config: &OldAgentsConfig,
     view: &FarmView,
+    warm_up: Duration,
 ) -> Vec<OldHost<'p>> {
     let way: fn(&SessionProfile, &ProfileHost, &OldAgentsConfig) -> Way = match mode {
         AgentQueryMode::Mesh | AgentQueryMode::None => return Vec::new(),
@@ -67,7 +70,9 @@ pub fn old_hosts<'p>(
         return Vec::new();
     }
     let mut old: Vec<OldHost<'p>> = Vec::new();
-    for host in profile.hosts.iter().filter(|host| view.is_stranger(host)) {
+    let now = Instant::now();
+    let outside = |host: &&ProfileHost| view.is_outside(host, warm_up, now);
+    for host in profile.hosts.iter().filter(outside) {
         let Some(node) = node_of(host) else { continue };
         if old.iter().any(|known| known.node == node) || old.len() >= MAX_HOSTS {
             continue;
@@ -124,10 +129,14 @@ impl OldHost<'_> {
     /// servers of the mesh, a short name and a full one match by their first label.
     #[must_use]
     pub fn is_called(&self, name: &NodeId) -> bool {
-        let no_more = HostNames::default();
-        let index = HostIndex::build(std::iter::once((name, &no_more)));
-        index.look_up(self.host) == Resolved::Node(name)
+        is_called(self.host, name)
     }
+}
+
+pub(super) fn is_called(host: &ProfileHost, name: &NodeId) -> bool {
+    let no_more = HostNames::default();
+    let index = HostIndex::build(std::iter::once((name, &no_more)));
+    index.look_up(host) == Resolved::Node(name)
 }
 
 impl fmt::Display for OldAgent {
@@ -155,6 +164,9 @@ pub(super) const MAX_HOSTS: usize = 64;
 
 #[cfg(test)]
 pub(super) mod testing {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
     use super::{OldHost, old_hosts};
     use crate::config::OldAgentsConfig;
     use crate::profiles::{AgentQueryMode, HostKeyPolicy, SessionProfile, SessionProfiles};
@@ -175,8 +187,23 @@ pub(super) mod testing {
         profiles.get("p").unwrap().clone()
     }
 
+    /// An agent that does what the lines of a shell script say, while the folder is there.
+    pub(crate) fn program(script: &str) -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        (folder, path.to_str().unwrap().to_owned())
+    }
+
     pub(crate) fn old_hosts_of(profile: &SessionProfile, mode: AgentQueryMode) -> Vec<OldHost<'_>> {
-        old_hosts(profile, mode, &config(), &FarmView::default())
+        old_hosts(
+            profile,
+            mode,
+            &config(),
+            &FarmView::for_tests(),
+            Duration::ZERO,
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use tracing::debug;
 use super::agent::Way;
 use super::{Call, OldAgent, OldAgents, answer, old_hosts};
 use crate::settings::SettingsWatch;
+use crate::task::select_session::Placing;
 use crate::view::feed::FeedHandle;
 
 /// Polls the old servers that the session profiles name.
@@ -21,21 +22,31 @@ pub struct Poller {
     /// Of each broker in this daemon.
     settings: Vec<SettingsWatch>,
     feed: FeedHandle,
+    /// Nobody counts as outside of the mesh before that.
+    warm_up: Duration,
 }
 
 impl Poller {
     /// Begins with what the settings say now.
     #[must_use]
-    pub fn new(agents: OldAgents, settings: Vec<SettingsWatch>, feed: FeedHandle) -> Self {
+    pub fn new(settings: Vec<SettingsWatch>, placing: &Placing) -> Self {
         Self {
-            agents,
+            agents: placing.old_agents.clone(),
             settings,
-            feed,
+            feed: placing.feed.clone(),
+            warm_up: placing.warm_up(),
         }
     }
 
     /// Polls until told to stop, and ends the connections then.
     pub async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(self.warm_up) => {
+                debug!("servers of which the mesh has not heard count as old ones from now on");
+            }
+        }
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -82,7 +93,7 @@ impl Poller {
             };
             for profile in backend.profiles.iter() {
                 let mode = profile.query_mode.unwrap_or(backend.query_mode);
-                for host in old_hosts(profile, mode, &backend.old_agents, &view) {
+                for host in old_hosts(profile, mode, &backend.old_agents, &view, self.warm_up) {
                     if !named.contains(&host.agent) {
                         named.push(host.agent);
                     }

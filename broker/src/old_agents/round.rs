@@ -8,7 +8,7 @@ use proto::{NodeId, SessionProfileId, SessionRecord, Username};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::agent::{OldAgent, OldHost, Way};
+use super::agent::{OldAgent, OldHost, Way, is_called};
 use super::{Call, CallError, LIST_DEADLINE, OldAgents, answer, figures};
 use crate::profiles::ProfileHost;
 use crate::view::{NodeView, PlacedSession};
@@ -41,6 +41,14 @@ pub struct OldServer<'p> {
     pub sessions: Vec<SessionRecord>,
     /// Whether its agent did not answer in this round.
     pub failed: bool,
+}
+
+impl OldServer<'_> {
+    /// Whether a session that this server's agent lists is here.
+    fn is_here(&self, record: &SessionRecord) -> bool {
+        let own = matches!(self.agent.way, Way::Ssh(_));
+        is_on(record, self.host, own)
+    }
 }
 
 /// The sessions of a user on old servers, by the profiles of which these are hosts.
@@ -82,7 +90,9 @@ impl Round {
                 continue;
             };
             let own = *agent == host.agent && matches!(agent.way, Way::Ssh(_));
-            let here = records.iter().filter(|record| is_on(record, host, own));
+            let here = records
+                .iter()
+                .filter(|record| is_on(record, host.host, own));
             for record in here {
                 if !found.iter().any(|known| known.id == record.id) {
                     found.push(record.clone());
@@ -106,13 +116,13 @@ impl Round {
 
 /// Whether a session is on this host, judging by the record; `own` is one that the host's
 /// own agent listed.
-fn is_on(record: &SessionRecord, host: &OldHost<'_>, own: bool) -> bool {
+fn is_on(record: &SessionRecord, host: &ProfileHost, own: bool) -> bool {
     // x2golistsessions(8): two more fields with SQLite, which knows of its own server only.
     // With PostgreSQL each agent lists the whole farm.
     if own && record.tekictrl_and_tekidata_ports.is_some() {
         return true;
     }
-    NodeId::parse(&record.server).is_ok_and(|server| host.is_called(&server))
+    NodeId::parse(&record.server).is_ok_and(|server| is_called(host, &server))
 }
 
 impl OldAgents {
@@ -148,12 +158,27 @@ impl OldAgents {
         round
     }
 
-    /// The user's sessions as one agent lists them. The local one is asked for the counts of
+    /// The user's sessions on one server, as its agent lists them now.
+    ///
+    /// # Errors
+    /// When it does not answer within [`LIST_DEADLINE`].
+    pub async fn list_on(
+        &self,
+        server: &OldServer<'_>,
+        user: &Username,
+    ) -> Result<Vec<SessionRecord>, CallError> {
+        let mut records = self.list(&server.agent, user).await?;
+        // With one database it lists those of all servers.
+        records.retain(|record| server.is_here(record));
+        Ok(records)
+    }
+
+    /// The user's sessions as one agent lists them, on whatever servers. The local one is asked for the counts of
     /// all servers as well, since nobody polls it.
     ///
     /// # Errors
     /// When it does not answer within [`LIST_DEADLINE`].
-    pub async fn list(
+    pub(super) async fn list(
         &self,
         agent: &OldAgent,
         user: &Username,
@@ -231,10 +256,10 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0
 mod tests {
     use std::collections::HashMap;
 
-    use proto::{SessionRecord, SessionState};
+    use proto::{SessionRecord, SessionState, Username};
 
-    use super::{Answer, OldHost, OldSessions, Round};
-    use crate::old_agents::agent::testing::{old_hosts_of, profile};
+    use super::{Answer, OldAgents, OldHost, OldSessions, Round};
+    use crate::old_agents::agent::testing::{old_hosts_of, profile, program};
     use crate::profiles::AgentQueryMode;
 
     const SQLITE: &str = "|-1|-1";
@@ -245,6 +270,10 @@ mod tests {
              |1|2|2026-11-22T06:00:23|alice|63|3{more}"
         );
         SessionRecord::parse(&line).unwrap()
+    }
+
+    fn alice() -> Username {
+        Username::parse("alice").unwrap()
     }
 
     fn round(hosts: &[OldHost<'_>], answers: Vec<Vec<SessionRecord>>) -> Round {
@@ -296,6 +325,26 @@ mod tests {
         let listed = vec![record(50, "s2", 'S', ""), record(51, "s1", 'R', SQLITE)];
         let round = round(&hosts[..1], vec![listed]);
         assert_eq!(found(&round, &hosts), ["s1: 51", "s2: 50"]);
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_asked_for_one_server_alone_offers_no_session_of_another() {
+        let lists = "22|alice-50-1_stD_dp24|50|s2|S|2026-11-22T06:00:17|2a|10.0.0.1|1|2|\
+                     2026-11-22T06:00:23|alice|63|3";
+        let (_folder, command) = program(&format!("echo OK; echo '{lists}'"));
+        let profile = profile("host=s1,s2");
+        let mut hosts = old_hosts_of(&profile, AgentQueryMode::Local);
+        for host in &mut hosts {
+            host.agent.command = command.as_str().into();
+        }
+        let agents = OldAgents::new("/nonexistent/sockets".into());
+        let failed = Round::default();
+        let mut on = Vec::new();
+        for server in agents.servers(hosts, &failed) {
+            let listed = agents.list_on(&server, &alice()).await.unwrap();
+            on.push((server.view.node.to_string(), listed.len()));
+        }
+        assert_eq!(on, [("s1".to_owned(), 0), ("s2".to_owned(), 1)]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) async fn on_old_servers(
             let mode = profile.query_mode.unwrap_or(backend.query_mode);
             (
                 profile,
-                old_hosts(profile, mode, &backend.old_agents, &view),
+                old_hosts(profile, mode, &backend.old_agents, &view, placing.warm_up()),
             )
         })
         .filter(|(_, hosts)| !hosts.is_empty())

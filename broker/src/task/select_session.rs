@@ -45,6 +45,14 @@ pub struct Placing {
     pub keys: KeyPairs,
 }
 
+impl Placing {
+    /// In that time all agents of the farm would have shown themselves.
+    #[must_use]
+    pub fn warm_up(&self) -> Duration {
+        self.round * WARM_UP_ROUNDS
+    }
+}
+
 /// Where the client is to go.
 #[derive(Clone, Debug)]
 pub struct Selected {
@@ -121,7 +129,7 @@ pub async fn select_session(
     let now = Instant::now();
     let warm_up = match terms.mode {
         AgentQueryMode::Mesh | AgentQueryMode::Local | AgentQueryMode::Ssh => {
-            Some(placing.round * WARM_UP_ROUNDS)
+            Some(placing.warm_up())
         }
         // Nobody expects agents, so there is nobody to wait for.
         AgentQueryMode::None => None,

@@ -107,12 +107,13 @@ impl Feed {
         identity: IdentityWatch,
     ) -> (Self, FeedHandle) {
         let (sender, news) = mpsc::channel(MAX_NEWS);
-        let (published, view) = watch::channel(Arc::default());
+        let state = FarmState::new(Instant::now());
+        // Not an empty one: it says since when this replica has listened.
+        let (published, view) = watch::channel(Arc::new(state.view().clone()));
         let handle = FeedHandle {
             view,
             news: sender.clone(),
         };
-        let state = FarmState::new(Instant::now());
         let links = HashMap::new();
         (
             Self {

@@ -56,7 +56,10 @@ pub(super) struct Membership {
 impl FarmState {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            view: FarmView::default(),
+            view: FarmView {
+                started: Some(now),
+                ..FarmView::default()
+            },
             nodes: HashMap::new(),
             former: HashMap::new(),
             started: now,

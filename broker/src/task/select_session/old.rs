@@ -23,7 +23,13 @@ pub(super) async fn old_servers<'p>(
     terms: Terms<'_>,
     view: &FarmView,
 ) -> Vec<OldServer<'p>> {
-    let hosts = old_hosts(profile, terms.mode, terms.old_agents, view);
+    let hosts = old_hosts(
+        profile,
+        terms.mode,
+        terms.old_agents,
+        view,
+        placing.warm_up(),
+    );
     if hosts.is_empty() {
         return Vec::new();
     }
@@ -51,7 +57,7 @@ impl<'a> Login<'a> {
         let (user, node) = (self.user, &old.view.node);
         let listed = if old.view.is_suspect() {
             // It failed lately and was not asked with the others.
-            agents.list(&old.agent, user).await
+            agents.list_on(old, user).await
         } else {
             Ok(old.sessions.clone())
         };

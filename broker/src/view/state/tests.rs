@@ -275,6 +275,26 @@ fn a_host_counts_as_without_agent_only_when_the_farm_is_known_well() {
 }
 
 #[test]
+fn no_host_counts_as_outside_of_the_mesh_until_its_agent_would_have_shown_itself() {
+    let is_outside = |farm: &FarmState, name: &str, later: Instant| {
+        let host = ProfileHost::parse(name).unwrap();
+        let warm_up = Duration::from_secs(10);
+        farm.view().is_outside(&host, warm_up, later)
+    };
+    let (mut farm, now) = farm();
+    let soon = now + Duration::from_secs(9);
+    let later = now + Duration::from_secs(10);
+    assert!(!is_outside(&farm, "s9", soon), "it may be in the mesh");
+    assert!(is_outside(&farm, "s9", later));
+    assert!(!is_outside(&farm, "s1", later));
+    farm.members(&Members::default(), now);
+    assert!(!is_outside(&farm, "s1", later), "it had an agent of ours");
+    let all_old = FarmState::new(now);
+    assert!(!is_outside(&all_old, "s9", soon));
+    assert!(is_outside(&all_old, "s9", later), "nobody is in the mesh");
+}
+
+#[test]
 fn a_load_by_gossip_is_newer_than_the_version_of_the_stream_but_not_than_an_answer() {
     let (mut farm, now) = farm();
     let with_cores = |version, cores| {
