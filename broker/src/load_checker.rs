@@ -212,18 +212,20 @@ impl fmt::Display for Factor {
 }
 
 /// As x2gobroker-loadchecker(8) has it: memory in GB, times processors, times their MHz, by
-/// the load average, which is one hundredth at least.
+/// the load average, which is one hundredth at least. In whole numbers: hundredths of the
+/// load, megabytes of memory.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "the cast of a float to an integer saturates, and gigabytes are small numbers"
+    reason = "the cast of a float to an integer saturates"
 )]
 fn factor(load: &Load) -> u64 {
-    let available = load.memory_total_mb.saturating_sub(load.memory_used_mb) as f64 / 1000.0;
-    let speed = f64::from(load.cores) * f64::from(load.mhz);
-    let average = f64::midpoint(load.load1, load.load5).max(0.0) + 0.01;
-    (available * speed / average) as u64
+    let available = load.memory_total_mb.saturating_sub(load.memory_used_mb);
+    let speed = u128::from(load.cores) * u128::from(load.mhz);
+    let mean = f64::midpoint(load.load1, load.load5).max(0.0);
+    let hundredths = u128::from((mean * 100.0).round() as u64) + 1;
+    let factor = u128::from(available) * speed * 100 / (1000 * hundredths);
+    u64::try_from(factor).unwrap_or(u64::MAX)
 }
 
 /// For the group of the broker.
