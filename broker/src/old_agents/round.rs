@@ -67,7 +67,7 @@ impl OldSessions {
     /// Takes in what a round said of the hosts of a profile.
     pub fn add(&mut self, profile: &SessionProfileId, hosts: &[OldHost<'_>], round: &Round) {
         let placed = hosts.iter().flat_map(|host| {
-            let sessions = round.sessions(host);
+            let sessions = round.sessions(host, hosts);
             sessions.into_iter().map(|record| PlacedSession {
                 node: host.node.clone(),
                 session: record.summary(),
@@ -81,28 +81,34 @@ impl OldSessions {
 }
 
 impl Round {
-    /// The user's sessions on one of the hosts.
+    /// The user's sessions on one of the hosts of a profile. Its own agent is believed. Only
+    /// where that gave no answer, agents of the profile's other hosts are, as far as they
+    /// speak for a database of the whole farm.
     #[must_use]
-    pub fn sessions(&self, host: &OldHost<'_>) -> Vec<SessionRecord> {
+    pub fn sessions(&self, host: &OldHost<'_>, of_profile: &[OldHost<'_>]) -> Vec<SessionRecord> {
+        let is_ssh = matches!(host.agent.way, Way::Ssh(_));
         let mut found: Vec<SessionRecord> = Vec::new();
-        for (agent, answer) in &self.answers {
-            let Answer::Sessions(records) = answer else {
-                continue;
-            };
-            let own = *agent == host.agent && matches!(agent.way, Way::Ssh(_));
-            let here = records
-                .iter()
-                .filter(|record| is_on(record, host.host, own));
-            for record in here {
-                if !found.iter().any(|known| known.id == record.id) {
-                    found.push(record.clone());
-                }
+        if let Some(records) = self.listed(&host.agent) {
+            let here = records.iter().filter(|r| is_on(r, host.host, is_ssh));
+            add_new(&mut found, here);
+        } else {
+            let others = of_profile.iter().filter(|other| other.agent != host.agent);
+            for records in others.filter_map(|other| self.listed(&other.agent)) {
+                let of_farm = records.iter().filter(|r| !is_of_own_database(r));
+                add_new(&mut found, of_farm.filter(|r| is_on(r, host.host, false)));
             }
         }
         found.sort_by(|a, b| {
             (a.state.letter() == 'R', &a.id).cmp(&(b.state.letter() == 'R', &b.id))
         });
         found
+    }
+
+    fn listed(&self, agent: &OldAgent) -> Option<&[SessionRecord]> {
+        match self.answers.get(agent)? {
+            Answer::Sessions(records) => Some(records),
+            Answer::PassedOver | Answer::Failed => None,
+        }
     }
 
     fn is_failed(&self, agent: &OldAgent) -> bool {
@@ -117,12 +123,24 @@ impl Round {
 /// Whether a session is on this host, judging by the record; `own` is one that the host's
 /// own agent listed.
 fn is_on(record: &SessionRecord, host: &ProfileHost, own: bool) -> bool {
-    // x2golistsessions(8): two more fields with SQLite, which knows of its own server only.
-    // With PostgreSQL each agent lists the whole farm.
-    if own && record.tekictrl_and_tekidata_ports.is_some() {
+    if own && is_of_own_database(record) {
         return true;
     }
     NodeId::parse(&record.server).is_ok_and(|server| is_called(host, &server))
+}
+
+/// x2golistsessions(8): two more fields with SQLite, which knows of its own server only. With
+/// PostgreSQL each agent lists the whole farm.
+fn is_of_own_database(record: &SessionRecord) -> bool {
+    record.tekictrl_and_tekidata_ports.is_some()
+}
+
+fn add_new<'r>(found: &mut Vec<SessionRecord>, more: impl Iterator<Item = &'r SessionRecord>) {
+    for record in more {
+        if !found.iter().any(|known| known.id == record.id) {
+            found.push(record.clone());
+        }
+    }
 }
 
 impl OldAgents {
@@ -206,16 +224,16 @@ impl OldAgents {
     }
 
     /// The hosts as placement and log-in need them, after a round.
-    pub fn servers<'p>(&self, hosts: Vec<OldHost<'p>>, round: &Round) -> Vec<OldServer<'p>> {
+    pub fn servers<'p>(&self, hosts: &[OldHost<'p>], round: &Round) -> Vec<OldServer<'p>> {
         let now = Instant::now();
-        let server = |host: OldHost<'p>| OldServer {
-            view: self.view(&host, round, now),
-            sessions: round.sessions(&host),
+        let server = |host: &OldHost<'p>| OldServer {
+            view: self.view(host, round, now),
+            sessions: round.sessions(host, hosts),
             failed: round.is_failed(&host.agent),
             host: host.host,
-            agent: host.agent,
+            agent: host.agent.clone(),
         };
-        hosts.into_iter().map(server).collect()
+        hosts.iter().map(server).collect()
     }
 
     fn view(&self, host: &OldHost<'_>, round: &Round, now: Instant) -> NodeView {
@@ -286,7 +304,7 @@ mod tests {
 
     fn found(round: &Round, hosts: &[OldHost<'_>]) -> Vec<String> {
         let ids = |host: &OldHost<'_>| {
-            let sessions = round.sessions(host);
+            let sessions = round.sessions(host, hosts);
             let ids = sessions.iter().map(|r| r.display.to_string());
             format!("{}: {}", host.node, ids.collect::<Vec<_>>().join(" "))
         };
@@ -327,6 +345,26 @@ mod tests {
         assert_eq!(found(&round, &hosts), ["s1: 51", "s2: 50"]);
     }
 
+    #[test]
+    fn the_own_agent_of_a_host_is_believed_and_others_of_its_profile_only_where_it_failed() {
+        let profile = profile("host=s1,s2,s3");
+        let hosts = old_hosts_of(&profile, AgentQueryMode::Ssh);
+        let of_s3 = vec![
+            record(60, "s1", 'S', ""),
+            record(61, "s2", 'S', ""),
+            record(62, "s2", 'S', SQLITE),
+        ];
+        let of_s1 = vec![record(50, "s1", 'R', "")];
+        let mut round = round(&hosts, vec![of_s1, Vec::new(), of_s3]);
+        assert_eq!(found(&round, &hosts), ["s1: 50", "s2: ", "s3: 62"]);
+        for answer in [Answer::Failed, Answer::PassedOver] {
+            round.answers.insert(hosts[1].agent.clone(), answer);
+            assert_eq!(found(&round, &hosts), ["s1: 50", "s2: 61", "s3: 62"]);
+        }
+        // Another profile was asked about in the same round: its agents say nothing here.
+        assert_eq!(found(&round, &hosts[..2]), ["s1: 50", "s2: "]);
+    }
+
     #[tokio::test]
     async fn an_agent_that_is_asked_for_one_server_alone_offers_no_session_of_another() {
         let lists = "22|alice-50-1_stD_dp24|50|s2|S|2026-11-22T06:00:17|2a|10.0.0.1|1|2|\
@@ -340,7 +378,7 @@ mod tests {
         let agents = OldAgents::new("/nonexistent/sockets".into());
         let failed = Round::default();
         let mut on = Vec::new();
-        for server in agents.servers(hosts, &failed) {
+        for server in agents.servers(&hosts, &failed) {
             let listed = agents.list_on(&server, &alice()).await.unwrap();
             on.push((server.view.node.to_string(), listed.len()));
         }

@@ -34,7 +34,7 @@ pub(super) async fn old_servers<'p>(
         return Vec::new();
     }
     let round = placing.old_agents.ask(&hosts, user).await;
-    placing.old_agents.servers(hosts, &round)
+    placing.old_agents.servers(&hosts, &round)
 }
 
 impl<'a> Login<'a> {
