@@ -21,6 +21,7 @@ mod call;
 mod caller;
 mod figures;
 mod keys;
+mod local;
 mod poll;
 mod round;
 mod run;

@@ -58,6 +58,18 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether somebody must do something about it, as it will be no better the next time.
+    fn is_for_operators(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::TooLong | Self::Busy => true,
+            Self::Operand(_)
+            | Self::Silent(_)
+            | Self::Start { .. }
+            | Self::Talk(_)
+            | Self::NoConnection { .. } => false,
+        }
+    }
+
     /// Whether the agent itself can't be talked to, whoever asks.
     fn is_of_agent(&self) -> bool {
         match self {
@@ -92,7 +104,9 @@ impl Calling {
             let places = match self.places(all, until).await {
                 Ok(places) => places,
                 Err(error) => {
-                    let _ = tell.send(Err(error));
+                    let answer = Err(error);
+                    self.judge(&answer);
+                    let _ = tell.send(answer);
                     return;
                 }
             };
@@ -229,6 +243,10 @@ impl Calling {
                 let agent = &self.agent;
                 warn!(%agent, error, "an old agent does not answer; it is passed over for a while");
             }
+            Err(error) if error.is_for_operators() && self.slot.may_warn(Instant::now()) => {
+                let error = error as &dyn std::error::Error;
+                warn!(agent = %self.agent, error, "an old agent gave no good answer");
+            }
             Err(error) => {
                 let error = error as &dyn std::error::Error;
                 debug!(agent = %self.agent, error, "an old agent gave no good answer");
@@ -276,3 +294,25 @@ const MAX_WORDS: u32 = 16;
 
 /// For one line of the log.
 const MAX_WORDS_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::CallError;
+
+    #[test]
+    fn what_an_operator_must_change_is_a_warning_and_no_reason_to_pass_an_agent_over() {
+        let said = String::new;
+        let lasting = [
+            CallError::Refused { said: said() },
+            CallError::TooLong,
+            CallError::Busy,
+        ];
+        for error in lasting {
+            assert!(error.is_for_operators() && !error.is_of_agent(), "{error}");
+        }
+        let silent = CallError::Silent(Duration::ZERO);
+        assert!(!silent.is_for_operators() && silent.is_of_agent());
+    }
+}

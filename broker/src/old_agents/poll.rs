@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::agent::Way;
-use super::{Call, OldAgent, OldAgents, answer, old_hosts};
+use super::{Call, OldAgent, OldAgents, answer, local, old_hosts};
 use crate::settings::SettingsWatch;
 use crate::task::select_session::Placing;
 use crate::view::feed::FeedHandle;
@@ -40,6 +40,7 @@ impl Poller {
 
     /// Polls until told to stop, and ends the connections then.
     pub async fn run(self, stop: CancellationToken) {
+        local::warn_where_it_cannot_work(&self.settings);
         tokio::select! {
             biased;
             () = stop.cancelled() => {}

@@ -29,6 +29,7 @@ struct Kept {
     master: Option<Child>,
     passed_over_until: Option<Instant>,
     answered_at: Option<Instant>,
+    warned_at: Option<Instant>,
     /// Somebody who has an account there: the agent lists servers only for such.
     known_user: Option<Username>,
     figures: Figures,
@@ -90,6 +91,16 @@ impl Slot {
         at.is_some_and(|at| at.elapsed() < time)
     }
 
+    /// Whether a warning is due, which then counts as given: each call could have one.
+    pub(super) fn may_warn(&self, now: Instant) -> bool {
+        let last = &mut self.kept().warned_at;
+        let is_due = last.is_none_or(|at| now.saturating_duration_since(at) >= WARN_EVERY);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
+    }
+
     pub(super) fn is_passed_over(&self, now: Instant) -> bool {
         self.kept()
             .passed_over_until
@@ -134,6 +145,9 @@ const MAX_CALLS: usize = 8;
 /// is back is used soon.
 const PASSED_OVER: Duration = Duration::from_secs(10);
 
+/// Often enough to be seen, and not one for each log-in.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
 /// A session has started by then, and shows in the load.
 const IN_FLIGHT: Duration = Duration::from_secs(30);
 
@@ -147,7 +161,7 @@ mod tests {
     use proto::NodeId;
     use tokio::time::Instant;
 
-    use super::{IN_FLIGHT, PASSED_OVER, Slot};
+    use super::{IN_FLIGHT, PASSED_OVER, Slot, WARN_EVERY};
 
     #[test]
     fn one_that_failed_is_passed_over_until_it_answers_or_time_has_passed() {
@@ -158,6 +172,15 @@ mod tests {
         assert!(!slot.is_passed_over(now + PASSED_OVER));
         slot.answered(None, now);
         assert!(!slot.is_passed_over(now));
+    }
+
+    #[test]
+    fn an_agent_is_warned_of_once_in_a_while() {
+        let (slot, now) = (Slot::new("/s".into()), Instant::now());
+        assert!(slot.may_warn(now));
+        assert!(!slot.may_warn(now + WARN_EVERY - Duration::from_millis(1)));
+        assert!(slot.may_warn(now + WARN_EVERY));
+        assert!(!slot.may_warn(now + WARN_EVERY));
     }
 
     #[test]
