@@ -33,7 +33,7 @@ use tracing::{debug, error, info};
 use crate::audit::{Audit, By, Record};
 use crate::config::{AuthConfig, FailureLimits, Mechanism};
 use crate::logins::{Login, LoginRules};
-use authid::{AuthId, Facts};
+use authid::{AuthId, Facts, MakeError};
 pub use change::{PasswordChange, WhyKept};
 use decision::Step;
 use failures::Failures;
@@ -303,7 +303,7 @@ impl Authenticator {
             Step::LetIn => self.audited(asked, By::Nothing, Ok(None))?,
             Step::LetInByPreset => self.audited(asked, By::Preset, Ok(preset))?,
             Step::AskForPassword if how.mechanism == Mechanism::LocalPeer => {
-                let made = self.new_authid(how, &who, self.now(), renewal);
+                let made = self.new_authid(how, &who, renewal);
                 self.audited(asked, By::Peer, Ok(made))?
             }
             Step::AskForPassword => {
@@ -321,8 +321,7 @@ impl Authenticator {
                     this.audited(asked, By::Password, checked)
                 });
                 checking.await.unwrap_or(Err(WhyDenied::Unavailable))?;
-                let first = self.now();
-                self.new_authid(how, &who, first, renewal)
+                self.new_authid(how, &who, renewal)
             }
             Step::CheckAuthId => {
                 let taken = self.take(how, &credentials.authid, &who, renewal);
@@ -471,7 +470,9 @@ impl Authenticator {
         let used = used.or(Err(WhyDenied::AuthIdSpent))?;
         // An error means that no other replica listens.
         let _ = self.inner.used.send((used, Instant::now()));
-        Ok(self.new_authid(how, who, facts.first, renewal))
+        let timeout = how.authid.timeout;
+        let next = facts.next(who.user(), who.client, now, timeout);
+        Ok(self.signed(how, next))
     }
 
     /// None, with an error in the log, when this host can't make one: the client then asks
@@ -480,20 +481,19 @@ impl Authenticator {
         &self,
         how: &AuthConfig,
         who: &Authenticated,
-        first: u64,
         renewal: Renewal,
     ) -> Option<Secret> {
         if renewal == Renewal::Keep {
             return None;
         }
+        let timeout = how.authid.timeout;
+        let now = self.now();
+        let facts = Facts::new(who.user(), who.client, now, now, timeout);
+        self.signed(how, facts)
+    }
+
+    fn signed(&self, how: &AuthConfig, facts: Result<Facts, MakeError>) -> Option<Secret> {
         let identity = self.inner.identity.borrow().clone();
-        let facts = Facts::new(
-            who.user(),
-            who.client,
-            first,
-            self.now(),
-            how.authid.timeout,
-        );
         let made =
             facts.and_then(|facts| AuthId::sign(&facts, &self.site, &how.mechanism, &identity));
         made.inspect_err(|error| {

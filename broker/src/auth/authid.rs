@@ -6,7 +6,11 @@
 //!
 //! It is three parts in base64url with dots between: the facts, the signature, and the leaf
 //! in a short form.
+//!
+//! Those that follow from one password are a [`chain`]: each tells which one it belongs to,
+//! and its number in it.
 
+pub mod chain;
 mod compact;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -35,7 +39,7 @@ pub struct Facts {
     pub issued: u64,
     /// Until when it is good.
     pub expires: u64,
-    /// What no other has.
+    /// What no other has: its chain, and its number in it.
     pub nonce: Nonce,
 }
 
@@ -78,7 +82,7 @@ pub enum ReadError {
 }
 
 impl Facts {
-    /// The facts of a new AUTHID, made now.
+    /// The facts of a new AUTHID, made now: the first of its chain.
     ///
     /// # Errors
     /// When there are no random bytes.
@@ -89,15 +93,36 @@ impl Facts {
         now: u64,
         timeout: Duration,
     ) -> Result<Self, MakeError> {
+        let client = client.to_canonical();
+        let owner = chain::owner(user, client);
         let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         Ok(Self {
             user: user.cloned(),
-            client: client.to_canonical(),
+            client,
             first: first.min(MAX_TIME),
             issued: now.min(MAX_TIME),
             expires: first.saturating_add(timeout).min(MAX_TIME),
-            nonce: pki::nonce()?,
+            nonce: chain::begin(owner, pki::nonce()?),
         })
+    }
+
+    /// The facts of the AUTHID that comes after this one.
+    ///
+    /// # Errors
+    /// When there are no random bytes.
+    pub fn next(
+        &self,
+        user: Option<&BrokerUser>,
+        client: IpAddr,
+        now: u64,
+        timeout: Duration,
+    ) -> Result<Self, MakeError> {
+        let mut next = Self::new(user, client, self.first, now, timeout)?;
+        // One of an older version, or of another address, begins a chain.
+        if let Some(nonce) = chain::next(&self.nonce, &next.nonce) {
+            next.nonce = nonce;
+        }
+        Ok(next)
     }
 
     fn write(&self) -> Vec<u8> {

@@ -114,7 +114,7 @@ impl Authenticator {
         let authid = match step {
             Step::LetIn => None,
             Step::LetInByPreset => preset,
-            Step::AskForPassword => self.new_authid(how, &who, self.now(), renewal),
+            Step::AskForPassword => self.new_authid(how, &who, renewal),
             // Somebody else may have used it meanwhile: the password is changed all the same.
             Step::CheckAuthId => self
                 .take(how, &credentials.authid, &who, renewal)

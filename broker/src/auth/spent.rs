@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::authid::chain::{self, Chain, Owner};
 use super::authid::{Facts, Nonce};
 use super::decision::MAX_SKEW;
 
-/// The AUTHIDs that were used and have not run out, by the time of their end: those that
-/// have run out go together, without a look at the others.
+/// Up to which AUTHID each login was used, by the time of its end: what has run out goes
+/// together, without a look at the rest. Requests take no room, logins do.
 ///
-/// When there are too many, those that end first are forgotten, and from then on all that
-/// end no later are refused: none is ever good twice.
+/// When there are too many, the older half of whoever has most is forgotten; where nobody
+/// stands out, those that end first. All that could be among the forgotten are refused from
+/// then on: none is ever good twice, and who logs in without end is who must do it again.
 #[derive(Debug)]
 pub struct Spent {
-    used: BTreeMap<Bucket, HashMap<(u64, Nonce), u64>>,
-    n_used: usize,
+    used: BTreeMap<(Bucket, Chain), Last>,
+    shares: HashMap<Owner, Share>,
     forgotten_until: Option<Bucket>,
     most: usize,
 }
@@ -21,7 +23,23 @@ pub struct Spent {
 /// A few seconds in which AUTHIDs end.
 type Bucket = u64;
 
-/// An AUTHID that was used. Times are milliseconds since 1970.
+/// The last of a chain that was used.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    number: u32,
+    issued: u64,
+    forget: u64,
+}
+
+/// What one user has of all that is remembered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    n_chains: usize,
+    forgotten_until: Option<Bucket>,
+}
+
+/// An AUTHID that was used, and with it all before it in its chain. Times are milliseconds
+/// since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Used {
     /// When it was made.
@@ -44,12 +62,12 @@ impl Default for Spent {
 }
 
 impl Spent {
-    /// Remembers at most so many.
+    /// Remembers at most so many logins.
     #[must_use]
     pub fn with_limit(most: usize) -> Self {
         Self {
             used: BTreeMap::new(),
-            n_used: 0,
+            shares: HashMap::new(),
             forgotten_until: None,
             most,
         }
@@ -58,14 +76,16 @@ impl Spent {
     /// Whether it was used, or could have been.
     #[must_use]
     pub fn holds(&self, facts: &Facts) -> bool {
-        self.is_known(facts.issued, facts.nonce, forget(facts))
+        self.is_known(&facts.nonce, forget(facts))
     }
 
-    fn is_known(&self, issued: u64, nonce: Nonce, forget: u64) -> bool {
+    fn is_known(&self, nonce: &Nonce, forget: u64) -> bool {
         let bucket = bucket(forget);
-        let used = self.used.get(&bucket);
-        self.forgotten_until.is_some_and(|until| bucket <= until)
-            || used.is_some_and(|used| used.contains_key(&(issued, nonce)))
+        let (chain, number) = chain::split(nonce);
+        let share = self.shares.get(&chain.owner);
+        let of_owner = share.and_then(|share| share.forgotten_until);
+        self.forgotten_until.max(of_owner) >= Some(bucket)
+            || (self.used.get(&(bucket, chain))).is_some_and(|last| number <= last.number)
     }
 
     /// Uses it.
@@ -88,7 +108,7 @@ impl Spent {
     /// It was used elsewhere. What could not be an AUTHID of this time is left out.
     pub fn learn(&mut self, used: Used, now: u64) {
         let is_past = used.issued <= now.saturating_add(MAX_SKEW);
-        let is_known = self.is_known(used.issued, used.nonce, used.forget);
+        let is_known = self.is_known(&used.nonce, used.forget);
         if is_past && used.forget >= now && !is_known {
             self.remember(used, now);
         }
@@ -97,30 +117,95 @@ impl Spent {
     /// All that are remembered.
     #[must_use]
     pub fn all(&self) -> Vec<Used> {
-        let all = self.used.values().flatten();
-        all.map(|(&(issued, nonce), &forget)| Used {
-            issued,
-            nonce,
-            forget,
-        })
-        .collect()
+        let all = self.used.iter().map(|((_, chain), last)| Used {
+            issued: last.issued,
+            nonce: chain::joined(*chain, last.number),
+            forget: last.forget,
+        });
+        all.collect()
     }
 
     fn remember(&mut self, used: Used, now: u64) {
+        self.leave_out_past(now);
+        let (chain, number) = chain::split(&used.nonce);
+        let last = Last {
+            number,
+            issued: used.issued,
+            forget: used.forget,
+        };
+        let before = self.used.insert((bucket(used.forget), chain), last);
+        if before.is_none() {
+            self.shares.entry(chain.owner).or_default().n_chains += 1;
+        }
+        while self.used.len() > self.most {
+            self.make_room(now);
+        }
+    }
+
+    fn leave_out_past(&mut self, now: u64) {
         while let Some(first) = self.used.first_entry()
-            && *first.key() < bucket(now)
+            && first.key().0 < bucket(now)
         {
-            self.n_used -= first.remove().len();
+            let ((_, chain), _) = first.remove_entry();
+            self.is_gone(chain.owner, now);
         }
-        let place = self.used.entry(bucket(used.forget)).or_default();
-        place.insert((used.issued, used.nonce), used.forget);
-        self.n_used += 1;
-        while self.n_used > self.most
-            && let Some((bucket, forgotten)) = self.used.pop_first()
+    }
+
+    /// A chain of this owner was left out.
+    fn is_gone(&mut self, owner: Owner, now: u64) {
+        if let Some(share) = self.shares.get_mut(&owner) {
+            share.n_chains = share.n_chains.saturating_sub(1);
+            if share.is_empty(now) {
+                self.shares.remove(&owner);
+            }
+        }
+    }
+
+    fn make_room(&mut self, now: u64) {
+        let largest = self.shares.iter().max_by_key(|(_, share)| share.n_chains);
+        let stands_out = (self.most / STANDS_OUT).max(1);
+        match largest {
+            Some((owner, share)) if share.n_chains > stands_out => {
+                self.forget_half_of(*owner, share.n_chains);
+                self.shares.retain(|_, share| !share.is_empty(now));
+            }
+            _ => self.forget_first(now),
+        }
+    }
+
+    fn forget_half_of(&mut self, owner: Owner, n_chains: usize) {
+        let own = self.used.keys().filter(|(_, chain)| chain.owner == owner);
+        let until = own.map(|(bucket, _)| *bucket).nth(n_chains / 2);
+        let Some(until) = until else { return };
+        self.used
+            .retain(|(bucket, chain), _| chain.owner != owner || *bucket > until);
+        let own = self.used.keys().filter(|(_, chain)| chain.owner == owner);
+        let n_chains = own.count();
+        if let Some(share) = self.shares.get_mut(&owner) {
+            share.n_chains = n_chains;
+            share.forgotten_until = share.forgotten_until.max(Some(until));
+        }
+    }
+
+    fn forget_first(&mut self, now: u64) {
+        let Some(((until, _), _)) = self.used.first_key_value() else {
+            return;
+        };
+        let until = *until;
+        while let Some(first) = self.used.first_entry()
+            && first.key().0 <= until
         {
-            self.n_used -= forgotten.len();
-            self.forgotten_until = self.forgotten_until.max(Some(bucket));
+            let ((_, chain), _) = first.remove_entry();
+            self.is_gone(chain.owner, now);
         }
+        self.forgotten_until = self.forgotten_until.max(Some(until));
+    }
+}
+
+impl Share {
+    /// Whether it says nothing any more.
+    fn is_empty(&self, now: u64) -> bool {
+        self.n_chains == 0 && self.forgotten_until < Some(bucket(now))
     }
 }
 
@@ -133,8 +218,11 @@ fn bucket(time: u64) -> Bucket {
     time / BUCKET
 }
 
-/// Takes some 50 MB; at ten hours a piece these are 14 requests a second, all day.
+/// Logins. Takes some 50 MB; at ten hours a piece these are 14 logins a second, all day.
 const MOST: usize = 500_000;
+
+/// Who has more than one in so many of all logins is the one to forget.
+const STANDS_OUT: usize = 100;
 
 /// Four seconds: a client's AUTHIDs all end together, and two clients hardly ever.
 const BUCKET: u64 = 4000;
@@ -179,7 +267,7 @@ mod tests {
             let issued = u64::from(n) * 1_000_000;
             assert!(spent.spend(&authid(n, issued, 1000), issued).is_ok());
         }
-        assert!(spent.n_used <= 10);
+        assert!(spent.used.len() <= 10);
         assert_eq!(spent.forgotten_until, None);
     }
 
@@ -194,14 +282,82 @@ mod tests {
         for authid in [&soon, &later, &last] {
             assert!(spent.spend(authid, 500_001).is_ok());
         }
-        assert_eq!(spent.n_used, 2);
+        assert_eq!(spent.used.len(), 2);
         assert!(spent.holds(&soon) && spent.holds(&later) && spent.holds(&last));
         assert!(!spent.holds(&authid(4, 20, 900_000)));
         // It could have been used.
         assert!(spent.holds(&authid(5, 500_000, 100_000)));
     }
 
+    fn of(owner: u8, login: u16, number: u8, end: u64) -> Facts {
+        let [a, b] = login.to_be_bytes();
+        Facts {
+            nonce: [owner, owner, owner, a, b, 0, 0, 0, 0, 0, 0, number],
+            ..authid(0, 10, end)
+        }
+    }
+
+    #[test]
+    fn a_login_takes_the_room_of_one_however_often_it_asks() {
+        let mut spent = Spent::with_limit(10);
+        for number in 0..200 {
+            assert!(spent.spend(&of(1, 0, number, 1_000_000), 11).is_ok());
+        }
+        assert_eq!(spent.used.len(), 1);
+        for number in 0..200 {
+            assert!(spent.holds(&of(1, 0, number, 1_000_000)));
+        }
+        assert!(!spent.holds(&of(1, 0, 200, 1_000_000)));
+        // Another replica learns them all with the last.
+        let mut other = Spent::default();
+        for used in spent.all() {
+            other.learn(used, 11);
+        }
+        assert!(other.holds(&of(1, 0, 7, 1_000_000)));
+        assert!(!other.holds(&of(1, 0, 200, 1_000_000)));
+    }
+
+    #[test]
+    fn who_logs_in_without_end_is_forgotten_and_nobody_else() {
+        let mut spent = Spent::with_limit(100);
+        let first = of(1, 0, 0, 1_000_000);
+        assert!(spent.spend(&first, 11).is_ok());
+        for login in 0..5000 {
+            let end = 1_000_100 + u64::from(login) * 50;
+            let _ = spent.spend(&of(9, login, 0, end), 11);
+            assert!(spent.used.len() <= 100);
+        }
+        assert_eq!(spent.forgotten_until, None);
+        assert!(spent.holds(&first));
+        // The next of the others, whose password is the oldest, goes on.
+        assert!(spent.spend(&of(1, 0, 1, 1_000_000), 12).is_ok());
+        // None of the one who did it is good twice.
+        for login in 0..5000 {
+            let end = 1_000_100 + u64::from(login) * 50;
+            assert!(spent.holds(&of(9, login, 0, end)), "{login}");
+        }
+    }
+
     proptest! {
+        /// With users who log in often, and logins that ask often.
+        #[test]
+        fn no_number_of_a_chain_is_ever_used_twice(
+            uses in proptest::collection::vec((0..4_u8, 0..6_u16, 0..4_u8), 0..300),
+            most in 1..20_usize,
+        ) {
+            let mut spent = Spent::with_limit(most);
+            let mut used = HashSet::new();
+            for (owner, login, number) in uses {
+                let authid = of(owner, login, number, 1_000_000 + u64::from(login) * 3000);
+                if spent.spend(&authid, 1000).is_ok() {
+                    prop_assert!(used.insert((owner, login, number)));
+                }
+                prop_assert!(spent.used.len() <= most && spent.holds(&authid));
+                let shares: usize = spent.shares.values().map(|share| share.n_chains).sum();
+                prop_assert_eq!(shares, spent.used.len());
+            }
+        }
+
         /// However few are remembered, and in whatever order and however often they come.
         #[test]
         fn none_is_ever_used_twice(
@@ -217,7 +373,7 @@ mod tests {
                 if spent.spend(&authid, now).is_ok() {
                     prop_assert!(used.insert(n), "{n} was used twice");
                 }
-                prop_assert!(spent.n_used <= most);
+                prop_assert!(spent.used.len() <= most);
                 prop_assert!(spent.holds(&authid));
             }
         }
