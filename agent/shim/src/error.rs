@@ -29,9 +29,11 @@ pub enum Refusal {
     Process(&'static str, io::Error),
     /// A system call gave root back after it had been given up.
     StillRoot,
-    /// A key file could not be read or written.
+    /// A key file could not be reached, read or made anew: no line came or went.
+    Untouched(&'static str, io::Error),
+    /// A key file could not be written: its new content may be there or not.
     KeyFile(&'static str, io::Error),
-    /// The key file is one that is better left alone.
+    /// The key file is one that is better left alone, and was.
     OddKeyFile(&'static str),
     /// Others kept the key file locked for too long.
     Busy,
@@ -42,14 +44,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The exit code.
+    /// The exit code. Of those that editing a key file ends with, only that of an I/O error
+    /// leaves it open whether the line is there: the agent relies on that.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
             Self::Request(_) | Self::NoTarget | Self::NoLocation => AS_THE_ORIGINAL,
             Self::Program(_) => UNAVAILABLE,
             Self::Process(..) | Self::StillRoot => OS_ERROR,
-            Self::KeyFile(..) | Self::OddKeyFile(_) | Self::Output(_) => IO_ERROR,
+            Self::Untouched(..) | Self::OddKeyFile(_) => CANNOT_BE_MADE,
+            Self::KeyFile(..) | Self::Output(_) => IO_ERROR,
             Self::Busy => TRY_AGAIN,
             Self::Stranger => NO_PERMISSION,
             Self::Installation(_) => CONFIGURATION,
@@ -71,9 +75,10 @@ impl fmt::Display for Refusal {
                 Fault::OpenToAll => "others than the broker's group may run this program's file",
             }),
             Self::Stranger => f.write_str("only the account x2gobroker and root may call this"),
-            Self::Process(step, error) => write!(f, "{step}: {error}"),
             Self::StillRoot => f.write_str("root's rights could not be given up for good"),
-            Self::KeyFile(step, error) => write!(f, "{step}: {error}"),
+            Self::Process(step, error)
+            | Self::Untouched(step, error)
+            | Self::KeyFile(step, error) => write!(f, "{step}: {error}"),
             Self::OddKeyFile(why) => f.write_str(why),
             Self::Busy => f.write_str("the key file is locked; try again"),
             Self::Program(error) => write!(f, "a program of x2goserver failed: {error}"),
@@ -135,6 +140,7 @@ const AS_THE_ORIGINAL: u8 = 255;
 // sysexits.h
 const UNAVAILABLE: u8 = 69;
 const OS_ERROR: u8 = 71;
+const CANNOT_BE_MADE: u8 = 73;
 const IO_ERROR: u8 = 74;
 const TRY_AGAIN: u8 = 75;
 const NO_PERMISSION: u8 = 77;

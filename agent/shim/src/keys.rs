@@ -61,8 +61,9 @@ fn read(file: &File) -> Result<Vec<u8>, Refusal> {
     }
 }
 
+/// For what fails before any line has come or gone.
 fn failed<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Refusal {
-    move |error| Refusal::KeyFile(step, error.into())
+    move |error| Refusal::Untouched(step, error.into())
 }
 
 /// Room for more than a thousand keys; sshd would read for seconds.

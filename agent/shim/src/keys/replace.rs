@@ -24,17 +24,20 @@ pub(super) fn content(
     let fresh_name = format!(".{name}.x2gobroker");
     match create(folder, &fresh_name) {
         Ok(fresh) => {
-            let done = fill(&fresh, file, new)
-                .and_then(|()| Ok(renameat(folder, fresh_name.as_str(), folder, name)?));
-            done.map_err(|error| {
-                // The old file is untouched; what can't be removed is removed next time.
+            let filled = fill(&fresh, file, new).map_err(failed("writing the key file"));
+            let rename = || renameat(folder, fresh_name.as_str(), folder, name);
+            // A server of homes may have done what it then fails to confirm.
+            let unsure = |error: Errno| Refusal::KeyFile("replacing the key file", error.into());
+            let done = filled.and_then(|()| rename().map_err(unsure));
+            done.inspect_err(|_error| {
+                // What can't be removed is removed next time.
                 let _ = unlinkat(folder, fresh_name.as_str(), UnlinkatFlags::NoRemoveDir);
-                failed("writing the key file")(error)
             })
         }
         // The file is the user's and its folder is not.
         Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => {
-            in_place(file, old, new).map_err(failed("writing the key file in its place"))
+            let unsure = |error| Refusal::KeyFile("writing the key file in its place", error);
+            in_place(file, old, new).map_err(unsure)
         }
         Err(error) => Err(failed("making the new key file")(error)),
     }
