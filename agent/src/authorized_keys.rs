@@ -67,4 +67,4 @@ async fn ask(cli: &Cli, user: &Username) -> io::Result<Vec<u8>> {
 /// Somebody waits before a password prompt.
 const LIMIT: Duration = Duration::from_millis(900);
 /// The most keys of one user, of the longest kind, and more.
-const MAX_ANSWER: u64 = 64 * 1024;
+const MAX_ANSWER: u64 = 512 * 1024;

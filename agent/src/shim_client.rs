@@ -25,12 +25,14 @@ use tokio_util::task::TaskTracker;
 pub struct ShimClient {
     program: Arc<Path>,
     sessions: Lane,
-    keys: Lane,
+    additions: Lane,
+    removals: Lane,
+    stuck: Lane,
     under_way: Arc<Mutex<HashSet<Job>>>,
     runs: TaskTracker,
 }
 
-/// Places for runs of one kind, so that the other kind never waits for them.
+/// Places for runs of one kind, so that the other kinds never wait for them.
 #[derive(Clone, Debug)]
 struct Lane {
     running: Arc<Semaphore>,
@@ -123,7 +125,9 @@ impl ShimClient {
         Self {
             program: program.into(),
             sessions: Lane::new(MAX_RUNNING, MAX_WAITING),
-            keys: Lane::new(MAX_KEYS_RUNNING, MAX_KEYS_WAITING),
+            additions: Lane::new(MAX_ADDITIONS_RUNNING, MAX_KEYS_WAITING),
+            removals: Lane::new(MAX_REMOVALS_RUNNING, MAX_KEYS_WAITING),
+            stuck: Lane::new(MAX_STUCK_RUNNING, MAX_KEYS_WAITING),
             under_way: Arc::default(),
             runs: TaskTracker::new(),
         }
@@ -148,13 +152,33 @@ impl ShimClient {
         self.begin(&self.sessions, job).await.map(drop)
     }
 
-    /// Has a line added to or removed from a user's key file. Once begun it is brought to
-    /// its end, also when nobody waits for it any more.
+    /// Has a line added to a user's key file. Once begun it is brought to its end, also when
+    /// nobody waits for it any more.
     ///
     /// # Errors
     /// When it can't be begun, or the program refuses, fails or does not end.
-    pub async fn edit_keys(&self, act: KeyAct, edit: KeyEdit) -> Result<(), ShimError> {
-        self.begin(&self.keys, Job::Key(act, edit)).await.map(drop)
+    pub async fn add_key(&self, edit: KeyEdit) -> Result<(), ShimError> {
+        let job = Job::Key(KeyAct::Add, edit);
+        self.begin(&self.additions, job).await.map(drop)
+    }
+
+    /// Has a line removed, likewise.
+    ///
+    /// # Errors
+    /// When it can't be begun, or the program refuses, fails or does not end.
+    pub async fn remove_key(&self, edit: KeyEdit) -> Result<(), ShimError> {
+        let job = Job::Key(KeyAct::Remove, edit);
+        self.begin(&self.removals, job).await.map(drop)
+    }
+
+    /// Has a line removed that could not be removed before: the same home may hang again, and
+    /// holds up only those of its kind.
+    ///
+    /// # Errors
+    /// When it can't be begun, or the program refuses, fails or does not end.
+    pub async fn remove_stuck_key(&self, edit: KeyEdit) -> Result<(), ShimError> {
+        let job = Job::Key(KeyAct::Remove, edit);
+        self.begin(&self.stuck, job).await.map(drop)
     }
 
     /// Asks the program which tasks it has: a name in each line, after a line `OK`.
@@ -162,7 +186,7 @@ impl ShimClient {
     /// # Errors
     /// When it can't be begun, or the program fails or does not end.
     pub async fn available_tasks(&self) -> Result<String, ShimError> {
-        let answer = self.begin(&self.keys, Job::AvailableTasks).await?;
+        let answer = self.begin(&self.additions, Job::AvailableTasks).await?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
@@ -207,6 +231,19 @@ impl ShimError {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Failed { status, .. } if status.code() == Some(REFUSED))
+    }
+
+    /// Whether certainly no line of a key file has come or gone, nor will by this run.
+    /// Trying again may help.
+    #[must_use]
+    pub fn is_without_effect(&self) -> bool {
+        match self {
+            Self::Busy | Self::Start { .. } => true,
+            Self::Failed { status, .. } => status
+                .code()
+                .is_some_and(|code| WITHOUT_EFFECT.contains(&code)),
+            Self::UnderWay | Self::Slow { .. } | Self::Stopping => false,
+        }
     }
 }
 
@@ -357,13 +394,21 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const MAX_RUNNING: usize = 4;
 /// A wave of take-overs after a network outage; who comes later is told so at once.
 const MAX_WAITING: usize = 64;
-/// Edits of key files: short, and only a home that does not answer keeps one busy for long.
-/// So many such homes, and others still have their turn.
-const MAX_KEYS_RUNNING: usize = 32;
+/// Additions to key files: short, and only a home that does not answer keeps one busy for
+/// long. So many such homes, and others still have their turn.
+const MAX_ADDITIONS_RUNNING: usize = 32;
+/// Nobody waits for a removal, and all that are due at once take a second.
+const MAX_REMOVALS_RUNNING: usize = 8;
+/// Most of these homes fail at once or hang until the end.
+const MAX_STUCK_RUNNING: usize = 4;
 /// More than there can be temporary keys.
-const MAX_KEYS_WAITING: usize = 1024;
+const MAX_KEYS_WAITING: usize = 2048;
 /// What the program ends with that refuses a request or a user.
 const REFUSED: i32 = 255;
+/// What it ends with, too, before it has touched a line: the process is not safe, the key
+/// file can't be reached or made anew, others have locked it, not this caller, not installed
+/// as it must be.
+const WITHOUT_EFFECT: [i32; 6] = [REFUSED, 71, 73, 75, 77, 78];
 /// Longer than this nobody waits for a turn.
 const QUEUE_LIMIT: Duration = Duration::from_secs(5);
 /// x2gosuspend-session ends within a second or two; it starts a hundred processes, so on a

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::journal::{Journal, JournalError};
-use super::ledger::{Added, KeyId, Ledger, Now, Removal};
+use super::ledger::{Added, KeyId, Ledger, Now, Removal, Removed};
 use super::offers::Offers;
 use super::program::{self, ProgramError};
 use super::{Command, KeysHandle, KeysMode, KeysSetup, KeysState, MAX_COMMANDS};
@@ -285,7 +285,8 @@ impl Keys {
     fn added(&mut self, id: KeyId, edit: &KeyEdit, result: &Result<(), ShimError>) {
         let (how, outcome) = match result {
             Ok(()) => (Added::Yes, KeyOutcome::Installed),
-            Err(error) if error.is_refusal() => (Added::Refused, KeyOutcome::Refused),
+            Err(error) if error.is_refusal() => (Added::Not, KeyOutcome::Refused),
+            Err(error) if error.is_without_effect() => (Added::Not, KeyOutcome::Failed),
             Err(ShimError::Slow { .. } | ShimError::Stopping) => (Added::Late, KeyOutcome::Failed),
             Err(_) => (Added::Unsure, KeyOutcome::Failed),
         };
@@ -308,13 +309,25 @@ impl Keys {
     fn removed(&mut self, id: KeyId, edit: &KeyEdit, result: Result<(), ShimError>) {
         let (user, mark) = (&edit.user, Ledger::mark_of(edit));
         let now = self.now();
-        match (self.ledger.removed(id, result.is_ok(), now), result) {
+        let how = match &result {
+            Ok(()) => Removed::Yes,
+            Err(ShimError::Busy) => Removed::NotBegun,
+            Err(error) if error.is_refusal() => Removed::Refused,
+            Err(_) => Removed::Failed,
+        };
+        match (self.ledger.removed(id, how, now), result) {
             (_, Ok(())) => tracing::info!(%user, mark, "temporary key removed"),
             (Removal::GivenUp(edit), Err(error)) => {
                 let (error, file) = (&error as &dyn std::error::Error, &edit.file);
                 tracing::error!(%user, mark, %file, error, "temporary key can't be removed: remove it by hand");
             }
-            (Removal::Again { tries }, Err(error)) if tries % TRIES_PER_ERROR == 1 => {
+            (
+                Removal::Again {
+                    tries,
+                    is_told: true,
+                },
+                Err(error),
+            ) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(%user, mark, tries, error, "temporary key not removed, will try again");
             }
@@ -370,8 +383,13 @@ impl Keys {
         }
         for (id, act, edit) in self.ledger.runs(now) {
             let shim = self.shim.clone();
+            let is_stuck = self.ledger.is_stuck(id);
             self.work.spawn(async move {
-                let result = shim.edit_keys(act, edit.clone()).await;
+                let result = match act {
+                    KeyAct::Add => shim.add_key(edit.clone()).await,
+                    KeyAct::Remove if is_stuck => shim.remove_stuck_key(edit.clone()).await,
+                    KeyAct::Remove => shim.remove_key(edit.clone()).await,
+                };
                 Done::Ran(id, act, edit, result)
             });
         }
@@ -400,7 +418,9 @@ impl Keys {
         let n_keys = self.ledger.n_keys() + self.offers.n_keys();
         let state = KeysState {
             installs: match self.mode {
-                KeysMode::Files => self.program == Some(true) && self.disk_is_good,
+                KeysMode::Files => {
+                    self.program == Some(true) && self.disk_is_good && self.ledger.has_room()
+                }
                 // Whether sshd asks is the administrator's word.
                 KeysMode::Command => true,
                 KeysMode::Off => false,
@@ -436,5 +456,3 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 const CHECK_AGAIN: Duration = Duration::from_secs(5);
 /// Something else happens before.
 const FAR: Duration = Duration::from_secs(3600);
-/// With the longest pauses that is an error each hour.
-const TRIES_PER_ERROR: u32 = 12;

@@ -153,7 +153,7 @@ const HEAD: &str = "x2gobroker temporary keys 1";
 const FOOT: &str = "end ";
 
 /// Beyond what the most keys of the longest kind take.
-const MAX_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

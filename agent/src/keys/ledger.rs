@@ -50,8 +50,8 @@ pub(super) struct TooMany;
 pub(super) enum Added {
     /// It is there.
     Yes,
-    /// It is not there, and never will be.
-    Refused,
+    /// This run has added nothing, and will not.
+    Not,
     /// It may be there.
     Unsure,
     /// It may be there, or get there until the program has ended.
@@ -59,16 +59,31 @@ pub(super) enum Added {
 }
 
 /// What came of removing a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removed {
+    /// It is gone.
+    Yes,
+    /// The program won't do it for this user, or with these operands.
+    Refused,
+    /// It may be there.
+    Failed,
+    /// Too much was being done here.
+    NotBegun,
+}
+
+/// What follows from that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Removal {
-    /// It is gone.
+    /// Nothing.
     Gone,
     /// It will be tried again.
     Again {
         /// How often it has failed.
         tries: u32,
+        /// Whether the administrator is to hear of it: about once an hour.
+        is_told: bool,
     },
-    /// It was tried often enough. The key may be there for ever.
+    /// The program has refused for a day: there is no such account any more.
     GivenUp(KeyEdit),
 }
 
@@ -87,7 +102,12 @@ struct Entry {
     stage: Stage,
     /// When it is to be removed once more, since a late run may add it after its removal.
     once_more: Option<Instant>,
+    /// Whether it was, or may have been, added.
+    may_be_there: bool,
+    /// How often it could not be removed.
     tries: u32,
+    /// Since when the program has refused to remove it.
+    refused_since: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +145,9 @@ impl Ledger {
                 stage: Stage::Present,
                 // What the agent before had begun may end only now.
                 once_more: Some(now.instant + LINGERS),
+                may_be_there: true,
                 tries: 0,
+                refused_since: None,
             });
         }
         ledger
@@ -164,11 +186,7 @@ impl Ledger {
             }
             return Ok(*id);
         }
-        let theirs = self
-            .entries
-            .values()
-            .filter(|entry| entry.edit.user == *user);
-        if self.entries.len() >= MAX_KEYS || theirs.count() >= MAX_KEYS_OF_USER {
+        if !self.has_room() || !self.has_room_for(user) {
             return Err(TooMany);
         }
         let expires = self.rules.expiry.then(|| until + EXPIRY_SLACK);
@@ -194,8 +212,29 @@ impl Ledger {
             noted_until: until,
             stage: Stage::Unnoted,
             once_more: None,
+            may_be_there: false,
             tries: 0,
+            refused_since: None,
         }))
+    }
+
+    /// Whether another key can be taken. Those that fail to go take no room of the others,
+    /// until they are too many for the journal.
+    pub(super) fn has_room(&self) -> bool {
+        let others = self.entries.values().filter(|entry| !entry.is_stuck());
+        others.count() < MAX_KEYS && self.entries.len() < MAX_KEYS + MAX_STUCK
+    }
+
+    fn has_room_for(&self, user: &Username) -> bool {
+        let entries = self.entries.values();
+        let theirs = entries.filter(|entry| entry.edit.user == *user);
+        let stuck = theirs.clone().filter(|entry| entry.is_stuck());
+        stuck.count() < MAX_STUCK_OF_USER && theirs.count() < MAX_KEYS_OF_USER
+    }
+
+    /// Whether a key has failed to go.
+    pub(super) fn is_stuck(&self, id: KeyId) -> bool {
+        self.entries.get(&id).is_some_and(Entry::is_stuck)
     }
 
     fn insert(&mut self, entry: Entry) -> KeyId {
@@ -304,39 +343,67 @@ impl Ledger {
             return;
         }
         entry.promised = entry.promised.max(promised);
+        // What an earlier run has added is still there.
+        entry.may_be_there |= how != Added::Not;
         if how == Added::Late {
             entry.once_more = Some(now.instant + LINGERS);
         }
         if entry.promised.is_some() {
             entry.stage = Stage::Present;
-        } else if how == Added::Refused {
-            self.forget(id);
-        } else {
+        } else if entry.may_be_there {
             entry.stage = Stage::ToRemove(now.instant);
+        } else {
+            self.forget(id);
         }
     }
 
-    /// A key was to be removed.
-    pub(super) fn removed(&mut self, id: KeyId, is_gone: bool, now: Now) -> Removal {
+    /// A key was to be removed. As long as it may be there it is never forgotten.
+    pub(super) fn removed(&mut self, id: KeyId, how: Removed, now: Now) -> Removal {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Removal::Gone;
         };
-        if !is_gone {
-            entry.tries += 1;
-            if entry.tries >= MAX_TRIES {
-                let edit = entry.edit.clone();
-                self.forget(id);
-                return Removal::GivenUp(edit);
-            }
-            entry.stage = Stage::ToRemove(now.instant + pause(entry.tries));
-            return Removal::Again { tries: entry.tries };
+        entry.refused_since = match how {
+            Removed::Yes => return self.gone(id, now),
+            Removed::Refused => entry.refused_since.or(Some(now.instant)),
+            Removed::Failed => None,
+            Removed::NotBegun => entry.refused_since,
+        };
+        // A directory of users that is away for hours says the same as one that has
+        // forgotten the user.
+        let refused = entry.refused_since.map(|since| now.instant - since);
+        if refused.is_some_and(|refused| refused >= REFUSED_FOR_GOOD) {
+            let edit = entry.edit.clone();
+            self.forget(id);
+            return Removal::GivenUp(edit);
         }
+        let counts = how != Removed::NotBegun;
+        entry.tries = entry.tries.saturating_add(u32::from(counts));
+        entry.stage = Stage::ToRemove(now.instant + pause(entry.tries));
+        Removal::Again {
+            tries: entry.tries,
+            is_told: counts && is_told(entry.tries),
+        }
+    }
+
+    fn gone(&mut self, id: KeyId, now: Now) -> Removal {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Removal::Gone;
+        };
+        let KeyEdit { user, file, .. } = entry.edit.clone();
         match entry.once_more.take() {
             Some(at) if at > now.instant => {
                 entry.tries = 0;
+                entry.refused_since = None;
                 entry.stage = Stage::ToRemove(at);
             }
             _ => self.forget(id),
+        }
+        // The file can be edited again: the others in it need wait no longer.
+        for entry in self.entries.values_mut() {
+            let is_same = entry.edit.user == user && entry.edit.file == file;
+            if is_same && entry.is_stuck() && matches!(entry.stage, Stage::ToRemove(_)) {
+                entry.stage = Stage::ToRemove(now.instant);
+            }
         }
         Removal::Gone
     }
@@ -344,6 +411,7 @@ impl Ledger {
     /// Takes a key of `user` back; returns those that are concerned.
     pub(super) fn revoke(&mut self, user: &Username, key: &PublicKey, now: Now) -> Vec<KeyId> {
         let mut concerned = Vec::new();
+        let mut never_added = Vec::new();
         for (id, entry) in &mut self.entries {
             let same = entry.key.as_ref().map(PublicKey::without_options);
             if entry.edit.user != *user || same != Some(key.without_options()) {
@@ -353,10 +421,15 @@ impl Ledger {
             match entry.stage {
                 // When the run ends, nobody relies on it.
                 Stage::Adding | Stage::Unnoted => {}
+                // It never was there.
+                Stage::ToAdd if !entry.may_be_there => never_added.push(*id),
                 Stage::ToAdd | Stage::Present => entry.stage = Stage::ToRemove(now.instant),
                 Stage::ToRemove(_) | Stage::Removing => continue,
             }
             concerned.push(*id);
+        }
+        for id in never_added {
+            self.forget(id);
         }
         concerned
     }
@@ -371,25 +444,53 @@ impl Ledger {
     }
 }
 
-/// 1, 2, 4 seconds and so on.
+impl Entry {
+    fn is_stuck(&self) -> bool {
+        self.tries > 0
+    }
+}
+
+/// 1, 2, 4 seconds and so on, and after about a day an hour.
 fn pause(tries: u32) -> Duration {
+    if tries > TRIES_OF_A_DAY {
+        return HOUR;
+    }
     let seconds = 1u64
         .checked_shl(tries.saturating_sub(1))
         .unwrap_or(u64::MAX);
     Duration::from_secs(seconds).min(LONGEST_PAUSE)
 }
 
-/// The journal stays below half a megabyte, and a wave of log-ins fits.
+/// The first failure, and then one an hour.
+fn is_told(tries: u32) -> bool {
+    tries > TRIES_OF_A_DAY || tries % TRIES_PER_HOUR == 1
+}
+
+/// A wave of log-ins fits. With those that are stuck, and with keys of the usual kinds, the
+/// journal stays below two megabytes.
 pub(super) const MAX_KEYS: usize = 512;
-/// A person logs in once or twice within twenty seconds.
-pub(super) const MAX_KEYS_OF_USER: usize = 8;
+/// One account may stand for many people: a broker can map all of them to it, `* = kiosk`,
+/// and a room of kiosks is switched on at once. Others still find most of the room free.
+pub(super) const MAX_KEYS_OF_USER: usize = 64;
+/// Keys that fail to go stay in the journal for as long as they may be there. So many hold
+/// up nobody else.
+const MAX_STUCK: usize = 1024;
+/// More keys are no use to a user whose home has failed so often. They fail one after the
+/// other, so it takes more than a hundred such homes to have no room left.
+const MAX_STUCK_OF_USER: usize = 8;
 /// So that a second log-in soon after the first one needs no second line, and a clock that
 /// is a little off shuts nobody out.
 pub(super) const EXPIRY_SLACK: Duration = Duration::from_secs(60);
 /// A home that is away for long comes back after some hours: then its keys go.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// About a day.
-const MAX_TRIES: u32 = 288;
+/// A home that was away for a day may be away for weeks.
+const HOUR: Duration = Duration::from_secs(3600);
+/// With the longest pauses.
+const TRIES_PER_HOUR: u32 = 12;
+/// Likewise.
+const TRIES_OF_A_DAY: u32 = 288;
+/// Long enough to bring a directory of users back.
+const REFUSED_FOR_GOOD: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests;

@@ -130,8 +130,8 @@ mod tests {
     }
 
     fn grant(number: usize, seconds: u64) -> KeyGrant {
-        let letter = "ABCDEFGHIJKLMNOP".get(number..=number).unwrap();
-        let data = format!("AAAAC3NzaC1lZDI1NTE5AAAAII{}I", letter.repeat(41));
+        let digits = format!("{number:041}");
+        let data = format!("AAAAC3NzaC1lZDI1NTE5AAAAII{digits}I");
         KeyGrant {
             key: PublicKey::parse(&format!("no-pty ssh-ed25519 {data}")).unwrap(),
             client: None,

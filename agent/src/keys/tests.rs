@@ -14,10 +14,12 @@ use super::{Keys, KeysHandle, KeysMode, KeysSetup, LineRules};
 use crate::shim_client::ShimClient;
 
 /// Plays the setuid program: the keys of a user are in the file USER.keys beside it. Waits
-/// while there is a file USER.wait, and fails to remove while there is USER.stuck.
+/// while there is a file USER.wait, fails to remove while there is USER.stuck, and can't reach
+/// the file while there is USER.odd.
 const PROGRAM: &str = r#"#!/bin/sh
 here=${0%/*}
 while [ -e "$here/$1.wait" ]; do sleep 0.02; done
+if [ -e "$here/$1.odd" ]; then echo 'a symbolic link' >&2; exit 73; fi
 case $2 in
     availabletasks) printf 'OK\navailabletasks\naddauthkey\ndelauthkey\n' ;;
     addauthkey)
@@ -308,6 +310,53 @@ async fn a_removal_that_fails_is_tried_again() {
     assert_eq!(server.lines("alice").len(), 1);
     fs::remove_file(server.path("alice.stuck")).unwrap();
     server.wait_until_empty("alice").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_that_can_not_be_edited_leaves_nothing_behind() {
+    let server = Server::new();
+    let owner = server.start(7);
+    fs::write(server.path("alice.odd"), "").unwrap();
+    for number in 0..3 {
+        let outcome = owner.grant("alice", number, LONG).await;
+        assert_eq!(outcome, KeyOutcome::Failed);
+        server.wait_until_empty("alice").await;
+        assert_eq!(owner.handle.state().n_keys, 0);
+    }
+    // Of a key that was there before, the line still is.
+    fs::remove_file(server.path("alice.odd")).unwrap();
+    let outcome = owner.grant("alice", 1, LONG).await;
+    assert_eq!(outcome, KeyOutcome::Installed);
+    fs::write(server.path("alice.odd"), "").unwrap();
+    let outcome = owner.grant("alice", 1, LONG).await;
+    assert_eq!(outcome, KeyOutcome::Failed);
+    assert_eq!(server.journal().lines().count(), 3);
+    fs::remove_file(server.path("alice.odd")).unwrap();
+    assert_eq!(owner.handle.revoke(user("alice"), key(1)).await, Ok(1));
+    server.wait_until_empty("alice").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_key_is_promised_while_there_is_no_room_for_one() {
+    let server = Server::new();
+    let until = Clock::system().since_epoch() + LONG;
+    let noted = (1..super::ledger::MAX_KEYS).map(|number| {
+        let line = format!("ssh-rsa AAAA x2gobroker-temporary:s1:6:{number}");
+        let until = until.as_millis();
+        format!("{until}\tuser{number}\t%h/.ssh/authorized_keys\t{line}\n")
+    });
+    let noted: String = noted.collect();
+    let n_noted = super::ledger::MAX_KEYS - 1;
+    let journal = format!("x2gobroker temporary keys 1\n{noted}end {n_noted}\n");
+    fs::write(server.path("state/keys"), journal).unwrap();
+    let owner = server.start(7);
+    owner.wait_until_it_installs(true).await;
+    let outcome = owner.grant("alice", 1, LONG).await;
+    assert_eq!(outcome, KeyOutcome::Installed);
+    owner.wait_until_it_installs(false).await;
+    assert_eq!(owner.grant("bob", 1, LONG).await, KeyOutcome::Failed);
+    assert_eq!(owner.handle.revoke(user("alice"), key(1)).await, Ok(1));
+    owner.wait_until_it_installs(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

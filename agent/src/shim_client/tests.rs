@@ -3,10 +3,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proto::{SessionId, Username};
+use proto::{KeyFile, SessionId, Username};
 use tempfile::TempDir;
 
-use super::{Act, MAX_RUNNING, MAX_WAITING, MAX_WORDS, ShimClient, ShimError};
+use super::{
+    Act, KeyEdit, MAX_REMOVALS_RUNNING, MAX_RUNNING, MAX_STUCK_RUNNING, MAX_WAITING, MAX_WORDS,
+    ShimClient, ShimError,
+};
 
 const SESSION: &str = "alice-50-1795323502_stRTERMINAL_dp24";
 
@@ -136,6 +139,73 @@ async fn the_same_is_not_done_twice_at_once_and_those_who_are_too_many_are_told_
     }
     suspend(&client, "late").await.unwrap();
     assert_eq!(client.under_way.lock().unwrap().len(), 0);
+}
+
+fn edit(number: usize) -> KeyEdit {
+    KeyEdit {
+        user: Username::parse(&format!("user{number}")).unwrap(),
+        line: "ssh-rsa AAAA me".into(),
+        file: KeyFile::default(),
+    }
+}
+
+#[tokio::test]
+async fn removals_hold_up_no_additions_and_stuck_ones_no_others() {
+    // Users with a number below 100 have a home that hangs when a key is to go.
+    let program = Program::new(
+        "case $1.$2 in user?.del*|user??.del*)
+             while [ ! -e \"${0%/*}/go\" ]; do sleep 0.05; done ;;
+         esac",
+    );
+    let client = program.client();
+    let mut runs = tokio::task::JoinSet::new();
+    for number in 0..MAX_STUCK_RUNNING {
+        let client = client.clone();
+        runs.spawn(async move { client.remove_stuck_key(edit(number)).await });
+    }
+    while client.stuck.running.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let removed = tokio::time::timeout(super::QUEUE_LIMIT, client.remove_key(edit(100)));
+    removed.await.unwrap().unwrap();
+    for number in 10..10 + MAX_REMOVALS_RUNNING {
+        let client = client.clone();
+        runs.spawn(async move { client.remove_key(edit(number)).await });
+    }
+    while client.removals.running.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let added = tokio::time::timeout(super::QUEUE_LIMIT, client.add_key(edit(1)));
+    added.await.unwrap().unwrap();
+    fs::write(program.file("go"), "").unwrap();
+    for ended in runs.join_all().await {
+        ended.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_exit_code_tells_whether_a_line_may_be_there() {
+    // As deploy/man/x2gobroker-agent.8 has them; 255 also is what the original ends with.
+    let rows = [
+        (255, true, true),
+        (71, true, false),
+        (73, true, false),
+        (75, true, false),
+        (77, true, false),
+        (78, true, false),
+        (74, false, false),
+        (69, false, false),
+        (1, false, false),
+    ];
+    for (code, is_without_effect, is_refusal) in rows {
+        let program = Program::new(&format!("exit {code}"));
+        let error = program.client().add_key(edit(1)).await.unwrap_err();
+        assert_eq!(error.is_without_effect(), is_without_effect, "{error}");
+        assert_eq!(error.is_refusal(), is_refusal, "{error}");
+    }
+    let program = Program::new("kill -9 $$");
+    let error = program.client().add_key(edit(1)).await.unwrap_err();
+    assert!(!error.is_without_effect(), "{error}");
 }
 
 /// Longer than the module's own limits.

@@ -5,7 +5,9 @@ use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof,
 use proto::{KeyFile, KeyGrant, PublicKey, Username};
 
 use super::{
-    Added, KeyId, Ledger, MAX_KEYS_OF_USER, MAX_TRIES, Noted, Now, Removal, TooMany, pause,
+    Added, HOUR, KeyId, LONGEST_PAUSE, Ledger, MAX_KEYS, MAX_KEYS_OF_USER, MAX_STUCK,
+    MAX_STUCK_OF_USER, Noted, Now, REFUSED_FOR_GOOD, Removal, Removed, TRIES_OF_A_DAY, TooMany,
+    pause,
 };
 use crate::keys::line::LineRules;
 use crate::shim_client::{KeyAct, KeyEdit, LINGERS};
@@ -40,15 +42,16 @@ impl Time {
     }
 }
 
-fn user(number: u8) -> Username {
+fn user(number: u32) -> Username {
     Username::parse(&format!("user{number}")).unwrap()
 }
 
 fn grant(number: u8, seconds: u64) -> KeyGrant {
     let letter = char::from(b'A' + number % 26);
+    let other = char::from(b'A' + number / 26);
     let data = format!(
-        "AAAAC3NzaC1lZDI1NTE5AAAAII{}I",
-        letter.to_string().repeat(41)
+        "AAAAC3NzaC1lZDI1NTE5AAAAII{}{other}I",
+        letter.to_string().repeat(40)
     );
     KeyGrant {
         key: PublicKey::parse(&format!("ssh-ed25519 {data}")).unwrap(),
@@ -128,7 +131,7 @@ fn the_same_key_again_has_one_line_and_the_later_end() {
         // While it is being removed, the same key is a new line.
         let again = ledger.request(&user(1), &grant(1, 20), time.now());
         assert_ne!(again, Ok(id));
-        assert_eq!(ledger.removed(id, true, time.now()), Removal::Gone);
+        assert_eq!(ledger.removed(id, Removed::Yes, time.now()), Removal::Gone);
         let runs = step(&mut ledger, time);
         assert!(runs[0].2.line != first.line, "{runs:?}");
     }
@@ -160,8 +163,10 @@ fn a_user_can_not_have_all_the_room() {
             .request(&user(1), &grant(number, 20), time.now())
             .unwrap();
     }
+    // As many as a room of kiosks with one account has.
+    const { assert!(MAX_KEYS_OF_USER >= 64) };
     assert_eq!(
-        ledger.request(&user(1), &grant(20, 20), time.now()),
+        ledger.request(&user(1), &grant(200, 20), time.now()),
         Err(TooMany)
     );
     ledger.request(&user(1), &grant(0, 20), time.now()).unwrap();
@@ -172,37 +177,185 @@ fn a_user_can_not_have_all_the_room() {
             n_keys += usize::from(asked.is_ok());
         }
     }
-    assert_eq!(n_keys, super::MAX_KEYS);
+    assert_eq!(n_keys, MAX_KEYS);
+    assert!(!ledger.has_room());
 }
 
+/// Tries to remove a key, which ends so, until `last`. Returns the tries, and those of which
+/// the administrator hears.
+fn fail_until(ledger: &mut Ledger, time: &mut Time, how: Removed, last: Duration) -> (u32, u32) {
+    let (mut n_tries, mut n_told) = (0, 0);
+    while time.passed < last {
+        let [(id, KeyAct::Remove, _)] = step(ledger, *time)[..] else {
+            panic!("nothing to remove after {:?}", time.passed)
+        };
+        match ledger.removed(id, how, time.now()) {
+            Removal::Again { is_told, .. } => n_told += u32::from(is_told),
+            other => panic!("{other:?} after {:?}", time.passed),
+        }
+        n_tries += 1;
+        assert!(step(ledger, *time).is_empty());
+        let next = ledger.next_run().unwrap();
+        time.passed = next - time.begin;
+    }
+    (n_tries, n_told)
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 #[test]
-fn a_key_that_can_not_be_removed_is_tried_for_about_a_day_and_never_forgotten_before() {
+fn a_key_that_can_not_be_removed_is_tried_for_ever_and_stays_in_the_journal() {
     let mut ledger = ledger(LineRules::default());
     let mut time = Time::new();
     let (id, edit) = add(&mut ledger, time, &grant(1, 20));
     time.pass(20);
     let began = time.passed;
-    let mut tries = 0;
-    loop {
-        assert_eq!(step(&mut ledger, time).len(), 1);
-        tries += 1;
-        match ledger.removed(id, false, time.now()) {
-            Removal::Again { tries: told } => assert_eq!(told, tries),
-            Removal::GivenUp(given_up) => {
-                assert_eq!(given_up, edit);
-                break;
-            }
-            Removal::Gone => panic!("it is not gone"),
-        }
-        assert!(step(&mut ledger, time).is_empty());
-        let next = ledger.next_run().unwrap();
-        time.passed = next - time.begin;
+    let first_day = fail_until(&mut ledger, &mut time, Removed::Failed, began + DAY);
+    assert!(first_day.0.abs_diff(TRIES_OF_A_DAY) < 16, "{first_day:?}");
+    assert!(first_day.1.abs_diff(24) < 3, "{first_day:?}");
+    let months = time.passed + DAY * 100;
+    let later = fail_until(&mut ledger, &mut time, Removed::Failed, months);
+    assert!(later.0.abs_diff(2400) < 16, "{later:?}");
+    assert!(later.1 <= 2401, "{later:?}");
+    // Whatever makes the journal be written now, the key is in it.
+    ledger.note_later();
+    let (_, noted) = ledger.note().unwrap();
+    assert_eq!(noted.len(), 1);
+    assert_eq!(noted[0].edit, edit);
+    // The home is there again.
+    assert_eq!(step(&mut ledger, time).len(), 1);
+    let gone = ledger.removed(id, Removed::Yes, time.now());
+    assert_eq!((gone, ledger.n_keys()), (Removal::Gone, 0));
+    assert_eq!((pause(u32::MAX), pause(12)), (HOUR, LONGEST_PAUSE));
+}
+
+#[test]
+fn a_key_is_given_up_only_when_the_program_has_refused_for_a_day_without_a_break() {
+    let mut ledger = ledger(LineRules::default());
+    let mut time = Time::new();
+    let (id, edit) = add(&mut ledger, time, &grant(1, 20));
+    time.pass(20);
+    for how in [Removed::Refused, Removed::Failed, Removed::NotBegun] {
+        // The directory of users comes back each time, but the home does not.
+        let until = time.passed + REFUSED_FOR_GOOD - LONGEST_PAUSE;
+        fail_until(&mut ledger, &mut time, how, until);
+        let until = time.passed + Duration::from_secs(1);
+        fail_until(&mut ledger, &mut time, Removed::Failed, until);
     }
-    assert_eq!(tries, MAX_TRIES);
-    let hours = (time.passed - began).as_secs() / 3600;
-    assert!((22..26).contains(&hours), "{hours}");
-    assert_eq!(ledger.n_keys(), 0);
-    assert_eq!(pause(u32::MAX), super::LONGEST_PAUSE);
+    let until = time.passed + REFUSED_FOR_GOOD;
+    fail_until(&mut ledger, &mut time, Removed::Refused, until);
+    assert_eq!(step(&mut ledger, time).len(), 1);
+    let end = ledger.removed(id, Removed::Refused, time.now());
+    assert_eq!((end, ledger.n_keys()), (Removal::GivenUp(edit), 0));
+}
+
+#[test]
+fn what_was_not_begun_is_tried_again_soon_and_is_nobodys_fault() {
+    let mut ledger = ledger(LineRules::default());
+    let mut time = Time::new();
+    let (id, _) = add(&mut ledger, time, &grant(1, 20));
+    time.pass(20);
+    let until = time.passed + Duration::from_secs(600);
+    let ended = fail_until(&mut ledger, &mut time, Removed::NotBegun, until);
+    assert_eq!(ended, (600, 0));
+    assert!(!ledger.is_stuck(id));
+}
+
+/// Makes so many keys that fail to go, of as few users as may be.
+fn stick(ledger: &mut Ledger, time: Time, n_keys: usize) {
+    let n_keys_before = ledger.n_keys();
+    for number in 0.. {
+        let (who, key) = (number / MAX_STUCK_OF_USER, number % MAX_STUCK_OF_USER);
+        if ledger.n_keys() - n_keys_before == n_keys {
+            return;
+        }
+        let who = user(u32::try_from(1000 + who).unwrap());
+        let grant = grant(u8::try_from(key).unwrap(), 20);
+        ledger.request(&who, &grant, time.now()).unwrap();
+        // Those of before are tried again later.
+        let [(id, KeyAct::Add, _)] = step(ledger, time)[..] else {
+            panic!("nothing to add")
+        };
+        ledger.added(id, Added::Unsure, None, time.now());
+        let runs = step(ledger, time);
+        assert_eq!(runs.len(), 1);
+        ledger.removed(runs[0].0, Removed::Failed, time.now());
+    }
+}
+
+#[test]
+fn keys_that_fail_to_go_do_not_use_the_room_of_others() {
+    let mut ledger = ledger(LineRules::default());
+    let time = Time::new();
+    stick(&mut ledger, time, MAX_KEYS + 1);
+    assert!(ledger.has_room());
+    // A user with a home that has failed so often gets no more; others all that there is.
+    assert_eq!(
+        ledger.request(&user(1000), &grant(100, 20), time.now()),
+        Err(TooMany)
+    );
+    for number in 0..MAX_KEYS {
+        let who = user(u32::try_from(number).unwrap());
+        ledger.request(&who, &grant(1, 20), time.now()).unwrap();
+    }
+    assert!(!ledger.has_room());
+}
+
+#[test]
+fn stuck_keys_are_never_more_than_the_journal_has_room_for() {
+    let mut ledger = ledger(LineRules::default());
+    let time = Time::new();
+    let all = MAX_KEYS + MAX_STUCK;
+    stick(&mut ledger, time, all);
+    assert!(!ledger.has_room());
+    let late = ledger.request(&user(1), &grant(1, 20), time.now());
+    assert_eq!((late, ledger.n_keys()), (Err(TooMany), all));
+}
+
+#[test]
+fn when_one_key_of_a_file_goes_the_others_need_wait_no_longer() {
+    let mut ledger = ledger(LineRules::default());
+    let mut time = Time::new();
+    stick(&mut ledger, time, 2);
+    time.pass(1);
+    let runs = step(&mut ledger, time);
+    let (id, KeyAct::Remove, _) = runs[0] else {
+        panic!("{runs:?}")
+    };
+    // Its turn would be later.
+    ledger.removed(id, Removed::Failed, time.now());
+    let other = step(&mut ledger, time);
+    let [(other, KeyAct::Remove, _)] = other[..] else {
+        panic!("{other:?}")
+    };
+    assert_ne!(other, id);
+    ledger.removed(other, Removed::Yes, time.now());
+    let runs = step(&mut ledger, time);
+    assert_eq!((runs.len(), runs[0].0), (1, id));
+}
+
+#[test]
+fn a_line_of_an_earlier_run_is_not_forgotten_when_a_later_one_adds_nothing() {
+    let mut ledger = ledger(LineRules::default());
+    let time = Time::new();
+    let (id, edit) = add(&mut ledger, time, &grant(1, 20));
+    assert_eq!(ledger.request(&user(1), &grant(1, 20), time.now()), Ok(id));
+    assert_eq!(step(&mut ledger, time)[0].1, KeyAct::Add);
+    assert_eq!(ledger.revoke(&user(1), &grant(1, 20).key, time.now()), [id]);
+    ledger.added(id, Added::Not, None, time.now());
+    assert_eq!(step(&mut ledger, time), [(id, KeyAct::Remove, edit)]);
+}
+
+#[test]
+fn a_key_that_is_taken_back_before_it_was_added_needs_no_removal() {
+    let mut ledger = ledger(LineRules::default());
+    let time = Time::new();
+    let id = ledger.request(&user(1), &grant(1, 20), time.now()).unwrap();
+    ledger.note().unwrap();
+    ledger.is_noted(id, true);
+    let concerned = ledger.revoke(&user(1), &grant(1, 20).key, time.now());
+    assert_eq!((concerned, ledger.n_keys()), (vec![id], 0));
+    assert!(step(&mut ledger, time).is_empty());
 }
 
 #[test]
@@ -211,7 +364,7 @@ fn what_is_left_from_before_goes_when_it_is_due_and_once_more_after_late_runs() 
     let noted = |until: u64| Noted {
         until: EPOCH + Duration::from_secs(until) - Duration::from_secs(100),
         edit: KeyEdit {
-            user: user(u8::try_from(until).unwrap()),
+            user: user(u32::try_from(until).unwrap()),
             line: format!("ssh-rsa AAAA x2gobroker-temporary:s1:6:{until}").into(),
             file: KeyFile::default(),
         },
@@ -232,7 +385,7 @@ fn what_is_left_from_before_goes_when_it_is_due_and_once_more_after_late_runs() 
         for (id, act, _) in step(&mut ledger, time) {
             assert_eq!(act, KeyAct::Remove);
             gone.push(second);
-            ledger.removed(id, true, time.now());
+            ledger.removed(id, Removed::Yes, time.now());
         }
         time.pass(1);
     }
@@ -267,8 +420,8 @@ fn a_clock_that_was_set_back_lengthens_no_life_beyond_the_longest() {
 /// What may happen to a ledger.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Ask { user: u8, key: u8, seconds: u64 },
-    Revoke { user: u8, key: u8 },
+    Ask { user: u32, key: u8, seconds: u64 },
+    Revoke { user: u32, key: u8 },
     Note { works: bool, somebody_waits: bool },
     End { which: usize, how: u8 },
     Pass(u64),
@@ -277,9 +430,9 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        4 => (0u8..3, 0u8..3, 1u64..40)
+        4 => (0u32..3, 0u8..3, 1u64..40)
             .prop_map(|(user, key, seconds)| Event::Ask { user, key, seconds }),
-        1 => (0u8..3, 0u8..3).prop_map(|(user, key)| Event::Revoke { user, key }),
+        1 => (0u32..3, 0u8..3).prop_map(|(user, key)| Event::Revoke { user, key }),
         4 => (proptest::bool::weighted(0.8), proptest::bool::weighted(0.8))
             .prop_map(|(works, somebody_waits)| Event::Note { works, somebody_waits }),
         6 => (0usize..4, 0u8..6).prop_map(|(which, how)| Event::End { which, how }),
@@ -380,7 +533,7 @@ impl World {
             KeyAct::Add => {
                 let promised = now.instant + Duration::from_secs(20);
                 let (added, is_there, promised) = match how {
-                    0 => (Added::Refused, false, None),
+                    0 => (Added::Not, false, None),
                     1 => (Added::Unsure, true, None),
                     2 => (Added::Unsure, false, None),
                     // Done, but nobody has waited.
@@ -393,11 +546,16 @@ impl World {
                 self.ledger.added(id, added, promised, now);
             }
             KeyAct::Remove => {
-                let works = how > 1;
-                if works {
+                let removed = match how {
+                    0 => Removed::Failed,
+                    1 => Removed::NotBegun,
+                    2 => Removed::Refused,
+                    _ => Removed::Yes,
+                };
+                if removed == Removed::Yes {
                     self.edit(act, &edit);
                 }
-                self.ledger.removed(id, works, now);
+                self.ledger.removed(id, removed, now);
             }
         }
     }
