@@ -3,6 +3,7 @@
 //! All calls to agents are made here, so the deadlines stand in one place. There are no
 //! retries: who asks decides what another try is worth ([`crate::task`]).
 
+mod key_returns;
 mod operate;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use proto::{
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
+pub use key_returns::{KeyReturns, Lending};
 pub use operate::SUSPEND_DEADLINE;
 
 /// The way to one agent: an HTTP/2 connection over mutual TLS that is opened when it is

@@ -26,6 +26,7 @@ use proto::NodeId;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::agents::KeyReturns;
 use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::auth::sharing::{Follower, SpentTeller};
@@ -186,12 +187,14 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         source,
     })?;
     let (pairs_owner, pairs) = KeyPairsOwner::new(KeyPair::generate);
+    let returns = KeyReturns::default();
     let placing = Placing {
         feed: feed_handle,
         key,
         round,
         old_agents,
         keys: pairs,
+        returns: returns.clone(),
     };
     let follower = Follower::new(authenticator.clone(), handle.members(), identity.clone());
     let running = CancellationToken::new();
@@ -298,6 +301,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     info!("stopping");
     serving.cancel();
     clients.all_end(GRACE + GRACE_MARGIN).await;
+    returns.finish(LEAVE_LIMIT).await;
     handle.leave(LEAVE_LIMIT).await;
     running.cancel();
     parts.all_end(GRACE_MARGIN).await;

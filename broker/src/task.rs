@@ -10,11 +10,10 @@ pub mod request;
 mod scripted;
 pub mod select_session;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{ClientOrder, PublicKey, Secret, SessionId};
+use proto::{ClientOrder, Secret, SessionId, Username};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -33,7 +32,7 @@ use nobody::select_for_nobody;
 use old_sessions::on_old_servers;
 use request::{Request, Task};
 use scripted::Scripted;
-use select_session::{KeyOffer, Placing, Selected, Terms, select_with_key};
+use select_session::{GivenKey, KeyOffer, Placing, Selected, Terms, select_with_key};
 
 /// A broker as clients see it: its settings, who checks credentials, and the farm.
 #[derive(Clone, Debug)]
@@ -277,10 +276,13 @@ impl Broker {
         let no_server = Answer::NoServer {
             sshport: profile.sshport,
         };
+        let offer = match user {
+            Some(user) => self.key_for(profile, backend, request, who, user).await,
+            None => None,
+        };
+        let offer = offer.as_ref();
         let selected = match user {
             Some(user) => {
-                let own = request.pubkey.as_ref();
-                let offer = self.key_for(profile, backend, own, who.client()).await;
                 // It is large, and what awaits it would be as large for every request.
                 Box::pin(select_with_key(&self.placing, profile, user, terms, offer)).await
             }
@@ -295,6 +297,12 @@ impl Broker {
             }
         };
         let selected = scripted.selected(request, profile, selected).await;
+        // Otherwise the key is taken back when the offer is dropped.
+        if let (Some(offer), Ok(selected)) = (offer, &selected)
+            && selected.key != GivenKey::Nothing
+        {
+            offer.hand_out();
+        }
         selected.map_or(no_server, Answer::Selected)
     }
 
@@ -304,8 +312,9 @@ impl Broker {
         &self,
         profile: &'p SessionProfile,
         backend: &'p Backend,
-        own: Option<&PublicKey>,
-        client: IpAddr,
+        request: &Request,
+        who: &Authenticated,
+        user: &Username,
     ) -> Option<KeyOffer<'p>> {
         let plan = plan_of(profile, backend)?;
         let view = self.placing.feed.view();
@@ -314,11 +323,13 @@ impl Broker {
         if !plan.may_work(|host| installs_keys(mode, host, &view, warm_up)) {
             return None;
         }
-        if let Some(own) = own {
-            return Some(KeyOffer::of_client(plan, client, own.clone()));
+        let (client, returns) = (who.client(), &self.placing.returns);
+        if let Some(own) = &request.pubkey {
+            let own = own.clone();
+            return Some(KeyOffer::of_client(plan, client, own, user, returns));
         }
         match self.placing.keys.take().await {
-            Ok(pair) => Some(KeyOffer::of_pair(plan, client, pair)),
+            Ok(pair) => Some(KeyOffer::of_pair(plan, client, pair, user, returns)),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 warn!(profile = %profile.id, error, "no key; the user types their password");

@@ -16,6 +16,7 @@ mod audit;
 mod background;
 mod brokers;
 mod flood;
+mod keys_taken_back;
 mod large_bodies;
 mod odd_requests;
 mod profiles;

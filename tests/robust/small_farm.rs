@@ -1,11 +1,12 @@
 //! How does a test get a replica and an agent or two that work?
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::time::Duration;
 
 use tests::http::HttpClient;
 use tests::plain::{Credentials, PlainAnswer, list_sessions, select_session};
-use tests::process::{Process, run};
+use tests::process::{Process, command, run};
 use tests::session_db::SessionDatabase;
 use tests::wait::{Progress, now, wait_for};
 
@@ -20,6 +21,7 @@ pub(crate) struct SmallFarm {
     pub(crate) https: Option<SocketAddr>,
     seed: SocketAddr,
     log_level: String,
+    agent: &'static str,
     // The programs go before their files.
     pub(crate) site: Site,
 }
@@ -39,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) log_level: &'static str,
     /// Further sections of `x2gobroker.conf`.
     pub(crate) sections: fn(&Site) -> String,
+    /// Further lines of `agentd.toml`; FOLDER and NODE stand for those of the agent.
+    pub(crate) agent: &'static str,
 }
 
 impl Plan {
@@ -50,6 +54,7 @@ impl Plan {
         https: false,
         log_level: "info",
         sections: |_| String::new(),
+        agent: "",
     };
 }
 
@@ -76,9 +81,9 @@ impl SmallFarm {
         if let Some(profiles) = plan.profiles {
             site.write(PROFILES_FILE, profiles);
         }
-        let mut command = site.daemon(&config);
-        command.env("RUST_LOG", plan.log_level);
-        let mut daemon = Process::start("daemon", &mut command, &site.path("daemon.log")).unwrap();
+        let mut daemon = site.daemon(&config);
+        daemon.env("RUST_LOG", plan.log_level);
+        let mut daemon = Process::start("daemon", &mut daemon, &site.path("daemon.log")).unwrap();
         let seed = logged_address(&mut daemon, &["replica started"], "advertise");
         let http = logged_address(&mut daemon, &["listening for HTTP "], "address");
         let https = plan
@@ -91,6 +96,7 @@ impl SmallFarm {
             https,
             seed,
             log_level: plan.log_level.to_owned(),
+            agent: plan.agent,
             site,
         };
         for server in plan.servers {
@@ -106,16 +112,37 @@ impl SmallFarm {
     /// Starts the agent of a server, and waits until the replica has seen it.
     pub(crate) fn start_agent(&mut self, node: &str) {
         let identity = self.site.issue("agent", node);
-        let text = self.site.agent(node, &identity, &[self.seed]);
+        let folder = self.site.path("").display().to_string();
+        let more = self.agent.replace("FOLDER/", &folder);
+        let text = self.site.agent(node, &identity, &[self.seed]) + &more.replace("NODE", node);
         let config = self.site.write(&format!("{node}.toml"), &text);
-        let mut command = self.site.agentd(&config);
-        command.env("RUST_LOG", &self.log_level);
+        let mut agentd = self.site.agentd(&config);
+        if !self.agent.is_empty() {
+            agentd = self.with_users(&agentd);
+        }
+        agentd.env("RUST_LOG", &self.log_level);
         let log = self.site.path(&format!("{node}.log"));
-        let agent = Process::start(node, &mut command, &log).unwrap();
+        let agent = Process::start(node, &mut agentd, &log).unwrap();
         self.agents.push(agent);
         self.daemon
             .wait_for_log(JOIN_LIMIT, &["member joined", &format!("node={node} ")])
             .unwrap();
+    }
+
+    /// The same command where alice, bob and carol have accounts, which agents with keys ask
+    /// for. Needs root and mount namespaces.
+    fn with_users(&self, program: &Command) -> Command {
+        let mut users = std::fs::read_to_string("/etc/passwd").unwrap();
+        for (number, user) in (2001..).zip(["alice", "bob", "carol"]) {
+            users += &format!("{user}:x:{number}:{number}::/nonexistent:/bin/bash\n");
+        }
+        let users = self.site.write("passwd", &users);
+        let mut stage = command("unshare");
+        stage.args(["--mount", "--propagation", "private", "bash", "-ec"]);
+        stage.arg(r#"mount --bind "$1" /etc/passwd; shift; exec "$@""#);
+        stage.arg("stage").arg(users).arg(program.get_program());
+        stage.args(program.get_args()).env("NO_COLOR", "1");
+        stage
     }
 
     /// A client with a connection of its own.
@@ -173,7 +200,7 @@ impl SmallFarm {
         let agent = self.agents.iter().find(|agent| agent.name() == node);
         let line = agent.unwrap().log_lines(&["agent began"]).pop().unwrap();
         let program = tests::binaries::binary("x2gobrokerctl")?;
-        let mut ctl = tests::process::command(program);
+        let mut ctl = command(program);
         ctl.arg("--identity").arg(identity);
         ctl.args(["--node", node, "--address", &field(&line, "address")]);
         run(ctl.arg("status"))

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use proto::v1::agent_client::AgentClient;
-use proto::v1::{AddKeyRequest, ListSessionsRequest, SuspendRequest};
-use proto::{KeyGrant, KeyOutcome, SessionId, SessionRecord, Username, WireError};
+use proto::v1::{AddKeyRequest, ListSessionsRequest, RemoveKeyRequest, SuspendRequest};
+use proto::{KeyGrant, KeyOutcome, PublicKey, SessionId, SessionRecord, Username, WireError};
 
 use super::{ADMIT_DEADLINE, AgentLink, AskError, KEYED_DEADLINE, MAX_ANSWER_BYTES};
 
@@ -48,6 +48,27 @@ impl AgentLink {
             }),
             Ok(Err(status)) => Err(self.error(status)),
             Ok(Ok(response)) => Ok(KeyOutcome::from_wire(response.into_inner().key)),
+        }
+    }
+
+    /// Has a key of the user's removed before its time, and says how many lines go with it.
+    ///
+    /// # Errors
+    /// When there is no answer within [`KEYED_DEADLINE`].
+    pub async fn remove_key(&self, user: &Username, key: &PublicKey) -> Result<u32, AskError> {
+        let request = RemoveKeyRequest {
+            node: self.node.as_str().to_owned(),
+            user: user.as_str().to_owned(),
+            public_key: key.as_str().to_owned(),
+        };
+        let mut client = AgentClient::new(self.channel.clone());
+        match tokio::time::timeout(KEYED_DEADLINE, client.remove_key(request)).await {
+            Err(_elapsed) => Err(AskError::Silent {
+                node: self.node.clone(),
+                limit: KEYED_DEADLINE,
+            }),
+            Ok(Err(status)) => Err(self.error(status)),
+            Ok(Ok(response)) => Ok(response.into_inner().removed),
         }
     }
 

@@ -71,6 +71,12 @@ impl<'a> Plan<'a> {
         needed.is_none_or(|proxy| installs(proxy.host) == Some(true))
     }
 
+    /// How long a key opens an account.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.life
+    }
+
     /// The proxy's part, if there is one.
     #[must_use]
     pub fn proxy(&self) -> Option<ProxyPlan<'a>> {

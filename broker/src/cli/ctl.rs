@@ -165,6 +165,11 @@ fn describe(status: &StatusResponse) -> Result<String> {
             load.cores, load.mhz, load.memory_used_mb, load.memory_total_mb, load.load1, load.load5
         );
     }
+    text += &match (status.installs_keys, status.temporary_keys) {
+        (true, n_keys) => format!("temporary keys are installed, {n_keys} are there\n"),
+        (false, 0) => "temporary keys are not installed\n".to_owned(),
+        (false, n_keys) => format!("temporary keys are not installed, {n_keys} are there\n"),
+    };
     for session in &status.sessions {
         let session = Session::try_from(session.clone())?;
         let starting = if session.starting { " (starting)" } else { "" };

@@ -9,13 +9,21 @@ use std::time::Duration;
 
 use proto::{KeyGrant, KeyOutcome, PublicKey, Username};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{Call, CallError, OldAgent, OldAgents};
 
 impl OldAgents {
-    /// Puts a key where the grant says, and removes it when its time is over.
-    pub async fn lend(&self, agent: &OldAgent, user: &Username, grant: KeyGrant) -> KeyOutcome {
+    /// Puts a key where the grant says, and removes it when its time is over, or when it is
+    /// unwanted before.
+    pub async fn lend(
+        &self,
+        agent: &OldAgent,
+        user: &Username,
+        grant: KeyGrant,
+        unwanted: CancellationToken,
+    ) -> KeyOutcome {
         let Ok(line) = line(&grant.key) else {
             return KeyOutcome::Refused;
         };
@@ -37,6 +45,7 @@ impl OldAgents {
             if outcome == KeyOutcome::Installed {
                 tokio::select! {
                     () = agents.shared.stopping.cancelled() => {}
+                    () = unwanted.cancelled() => {}
                     () = tokio::time::sleep(grant.life) => {}
                 }
             }
@@ -125,6 +134,7 @@ const MAX_LENT: usize = 1024;
 #[cfg(test)]
 mod tests {
     use proto::{KeyFile, KeyGrant, KeyOutcome, PublicKey, Username};
+    use tokio_util::sync::CancellationToken;
 
     use super::line;
     use crate::old_agents::agent::testing::{old_hosts_of, profile};
@@ -168,7 +178,9 @@ mod tests {
             life: std::time::Duration::from_secs(20),
         };
         let user = Username::parse("alice").unwrap();
-        let outcome = agents.lend(&agent, &user, grant).await;
+        let outcome = agents
+            .lend(&agent, &user, grant, CancellationToken::new())
+            .await;
         assert_eq!(outcome, KeyOutcome::Refused);
     }
 }

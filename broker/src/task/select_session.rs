@@ -6,6 +6,7 @@
 //! after the other, until one takes the session.
 
 mod keyed;
+mod lent;
 mod old;
 mod resume;
 
@@ -13,12 +14,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use old::old_servers;
-use proto::{KEY_LIMIT, NodeId, NodeState, Readiness, SessionRecord, Username};
+use proto::{KEY_LIMIT, KeyOutcome, NodeId, NodeState, Readiness, SessionRecord, Username};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 pub use self::keyed::{GivenKey, KeyOffer, select_with_key};
-use crate::agents::{Admission, AskError, Refusal, Verdict};
+use crate::agents::{Admission, AskError, KeyReturns, Refusal, Verdict};
 use crate::autologin::KeyPairs;
 use crate::config::OldAgentsConfig;
 use crate::names::{Resolved, ServerAddress, address_for_client};
@@ -43,6 +44,8 @@ pub struct Placing {
     pub old_agents: OldAgents,
     /// Pairs of keys for clients that have none.
     pub keys: KeyPairs,
+    /// How keys come back that no client was given.
+    pub returns: KeyReturns,
 }
 
 impl Placing {
@@ -339,10 +342,12 @@ impl<'a> Login<'a> {
             return Answer::Unavailable;
         };
         let key = self.offer.map(KeyOffer::grant);
+        let ticket = self.offer.map(|offer| offer.lent.asking(&node.node, link));
         let admission = match link.admit(self.user, &self.profile.id, forced, key).await {
             Ok(admission) => admission,
             Err(error) => return self.no_answer(node, &error),
         };
+        let first_key = admission.key;
         let Admission {
             state,
             verdict,
@@ -350,6 +355,17 @@ impl<'a> Login<'a> {
         } = self
             .suspended_first(link, &node.node, forced, admission)
             .await;
+        if let Some((offer, ticket)) = self.offer.zip(ticket) {
+            offer.lent.answered(ticket, lasting(first_key, key));
+            let is_foreign = |record: &SessionRecord| record.user != *self.user;
+            match &verdict {
+                Verdict::Refused(_) => offer.lent.unwanted(ticket),
+                Verdict::Resume(records) if records.iter().any(is_foreign) => {
+                    offer.lent.unwanted(ticket);
+                }
+                Verdict::Resume(_) | Verdict::Admitted { confirmed: _ } => {}
+            }
+        }
         let at = (state.generation, state.version);
         feed.tell(News::Answered {
             node: node.node.clone(),
@@ -404,6 +420,16 @@ impl<'a> Login<'a> {
 
     fn log(&self, node: &NodeId, why: &str) {
         info!(user = %self.user, profile = %self.profile.id, %node, why, "session placed");
+    }
+}
+
+/// What is known of a key that a server was asked for twice: what it had at first, it may
+/// still have.
+fn lasting(first: KeyOutcome, last: KeyOutcome) -> KeyOutcome {
+    match (first, last) {
+        (_, KeyOutcome::Installed) => KeyOutcome::Installed,
+        (KeyOutcome::Installed | KeyOutcome::Failed, _) => KeyOutcome::Failed,
+        (KeyOutcome::Refused | KeyOutcome::NotAsked, last) => last,
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::{ClientAddress, Frontend, asks_for_connection_only, backend_name, router};
+use crate::agents::KeyReturns;
 use crate::auth::Authenticator;
 use crate::auth::testing::Farm;
 use crate::autologin::{KeyPair, KeyPairsOwner};
@@ -123,6 +124,7 @@ impl Site {
             round: Duration::from_secs(1),
             old_agents: OldAgents::new("/nonexistent/sockets".into()),
             keys: KeyPairsOwner::new(KeyPair::generate).1,
+            returns: KeyReturns::default(),
         };
         let (resolver, client_names) = ClientNamesResolver::new(settings.clone());
         let (groups_owner, groups) = GroupsOwner::new(groups::look_up, GroupLimits::default());

@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use proto::{KeyGrant, KeyOutcome, PublicKey, Secret, Username};
 use tracing::{info, warn};
 
+use super::lent::Lent;
 use super::{Login, NoServer, Placing, Selected, Terms, select_session};
+use crate::agents::KeyReturns;
 use crate::autologin::{KeyPair, Plan};
 use crate::names::Resolved;
 use crate::profiles::{ProfileHost, SessionProfile};
@@ -27,21 +29,30 @@ pub enum GivenKey {
 }
 
 /// A key that is to open the account, wherever the client is sent.
-#[derive(Clone, Debug)]
+/// What is not handed out is taken back when this is dropped.
+#[derive(Debug)]
 pub struct KeyOffer<'a> {
     plan: Plan<'a>,
     client: IpAddr,
     key: PublicKey,
     given: GivenKey,
+    pub(super) lent: Lent,
 }
 
 impl<'a> KeyOffer<'a> {
     /// Of the client's own key.
     #[must_use]
-    pub fn of_client(plan: Plan<'a>, client: IpAddr, key: PublicKey) -> Self {
+    pub fn of_client(
+        plan: Plan<'a>,
+        client: IpAddr,
+        key: PublicKey,
+        user: &Username,
+        returns: &KeyReturns,
+    ) -> Self {
         Self {
             plan,
             client,
+            lent: Lent::new(returns, user, &key, Some(plan.life())),
             key,
             given: GivenKey::OfClient,
         }
@@ -49,13 +60,25 @@ impl<'a> KeyOffer<'a> {
 
     /// Of a pair that nobody else has.
     #[must_use]
-    pub fn of_pair(plan: Plan<'a>, client: IpAddr, pair: KeyPair) -> Self {
+    pub fn of_pair(
+        plan: Plan<'a>,
+        client: IpAddr,
+        pair: KeyPair,
+        user: &Username,
+        returns: &KeyReturns,
+    ) -> Self {
         Self {
             plan,
             client,
+            lent: Lent::new(returns, user, &pair.public, None),
             key: pair.public,
             given: GivenKey::Private(pair.private),
         }
+    }
+
+    /// The client is given the key with the server: it stays there, and at the proxy.
+    pub fn hand_out(&self) {
+        self.lent.hand_out();
     }
 
     /// What the server is asked for.
@@ -70,9 +93,40 @@ impl<'a> KeyOffer<'a> {
         };
         let grant = self.plan.proxy_grant(proxy, self.key.clone(), self.client);
         match installing(view, proxy.host) {
-            Some(node) => add_key(view, node, user, grant).await || !proxy.is_needed,
+            Some(node) => self.add_key(view, node, user, grant).await || !proxy.is_needed,
             None => !proxy.is_needed,
         }
+    }
+}
+
+impl KeyOffer<'_> {
+    async fn add_key(
+        &self,
+        view: &FarmView,
+        node: &NodeView,
+        user: &Username,
+        grant: KeyGrant,
+    ) -> bool {
+        let node = &node.node;
+        let Some(link) = view.link(node) else {
+            return false;
+        };
+        let ticket = self.lent.asking(node, link);
+        match link.add_key(user, grant).await {
+            Ok(outcome) => {
+                self.lent.answered(ticket, outcome);
+                if outcome == KeyOutcome::Installed {
+                    info!(%user, %node, "a key opens the account for a while");
+                    return true;
+                }
+                warn!(%user, %node, ?outcome, "a key was not installed");
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(%user, %node, error, "a key was not installed");
+            }
+        }
+        false
     }
 }
 
@@ -85,21 +139,21 @@ pub async fn select_with_key(
     profile: &SessionProfile,
     user: &Username,
     terms: Terms<'_>,
-    offer: Option<KeyOffer<'_>>,
+    offer: Option<&KeyOffer<'_>>,
 ) -> Result<Selected, NoServer> {
     let Some(offer) = offer else {
         return select_session(placing, profile, user, terms, None).await;
     };
     let view = placing.feed.view();
     let (selected, passes) = tokio::join!(
-        select_session(placing, profile, user, terms, Some(&offer)),
+        select_session(placing, profile, user, terms, Some(offer)),
         offer.opens_proxy(&view, user),
     );
     let mut selected = selected?;
     if profile.is_shadow()
         && let Some(host) = profile.hosts.first()
         && let Some(node) = installing(&view, host)
-        && add_key(&view, node, user, offer.grant()).await
+        && offer.add_key(&view, node, user, offer.grant()).await
     {
         selected.key = offer.given.clone();
     }
@@ -137,26 +191,4 @@ fn installing<'v>(view: &'v FarmView, host: &ProfileHost) -> Option<&'v NodeView
         .node(node)
         .filter(|node| node.live && node.installs_keys);
     node.map(|node| &**node)
-}
-
-async fn add_key(view: &FarmView, node: &NodeView, user: &Username, grant: KeyGrant) -> bool {
-    let node = &node.node;
-    let Some(link) = view.link(node) else {
-        return false;
-    };
-    match link.add_key(user, grant).await {
-        Ok(KeyOutcome::Installed) => {
-            info!(%user, %node, "a key opens the account for a while");
-            true
-        }
-        Ok(outcome) => {
-            warn!(%user, %node, ?outcome, "a key was not installed");
-            false
-        }
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            warn!(%user, %node, error, "a key was not installed");
-            false
-        }
-    }
 }

@@ -71,7 +71,10 @@ impl<'a> Login<'a> {
         }
         let key = match self.offer {
             Some(offer) => {
-                let outcome = agents.lend(&old.agent, user, offer.grant()).await;
+                let (ticket, unwanted) = offer.lent.asking_old(node);
+                let lent = agents.lend(&old.agent, user, offer.grant(), unwanted);
+                let outcome = lent.await;
+                offer.lent.answered(ticket, outcome);
                 self.given(&old.view, outcome)
             }
             None => GivenKey::Nothing,

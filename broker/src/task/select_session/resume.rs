@@ -5,7 +5,7 @@
 //! came of it. A session that could not be suspended is offered as running: X2Go Client
 //! suspends it itself before it resumes it.
 
-use proto::{NodeId, SessionId, SessionRecord, SessionState};
+use proto::{KeyOutcome, NodeId, SessionId, SessionRecord, SessionState};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -46,7 +46,7 @@ impl<'a> Login<'a> {
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 warn!(%user, %session, %node, error, "a session is offered as it was before");
-                offered
+                without_key(offered)
             }
         }
     }
@@ -143,6 +143,14 @@ impl<'a> Login<'a> {
     }
 }
 
+/// What the agent said before, but for the key: by now its time may be over.
+fn without_key(offered: Admission) -> Admission {
+    Admission {
+        key: KeyOutcome::Failed,
+        ..offered
+    }
+}
+
 pub(super) fn reach_at(server: &ServerAddress, records: &mut [SessionRecord]) {
     for record in records {
         record.server.clone_from(&server.host);
@@ -151,3 +159,49 @@ pub(super) fn reach_at(server: &ServerAddress, records: &mut [SessionRecord]) {
 
 /// Nobody can choose among the sessions of more servers.
 const MAX_OTHERS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use proto::{KeyOutcome, v1};
+
+    use super::without_key;
+    use crate::agents::{Admission, Verdict};
+    use crate::task::select_session::lasting;
+
+    #[test]
+    fn a_key_that_was_not_confirmed_after_a_take_over_is_not_given() {
+        let readiness = v1::Readiness {
+            state: 1,
+            reason: String::new(),
+        };
+        let state = v1::NodeState {
+            counts: Some(v1::Counts::default()),
+            readiness: Some(readiness),
+            ..v1::NodeState::default()
+        };
+        let offered = Admission {
+            state: state.try_into().unwrap(),
+            verdict: Verdict::Admitted { confirmed: true },
+            key: KeyOutcome::Installed,
+        };
+        let now = without_key(offered.clone());
+        assert_eq!(now.key, KeyOutcome::Failed);
+        assert_eq!(now.verdict, offered.verdict);
+    }
+
+    #[test]
+    fn a_key_that_came_with_the_first_answer_is_not_forgotten() {
+        use KeyOutcome::{Failed, Installed, NotAsked, Refused};
+        for (first, last, expected) in [
+            (Installed, Installed, Installed),
+            (Refused, Installed, Installed),
+            (Installed, NotAsked, Failed),
+            (Installed, Failed, Failed),
+            (Failed, Refused, Failed),
+            (Refused, Refused, Refused),
+            (NotAsked, NotAsked, NotAsked),
+        ] {
+            assert_eq!(lasting(first, last), expected, "{first:?} {last:?}");
+        }
+    }
+}
