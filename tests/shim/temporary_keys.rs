@@ -211,6 +211,31 @@ async fn users_whom_the_program_refuses_get_in_without_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn homes_that_can_not_be_edited_leave_nothing_in_the_journal() {
+    let Some(server) = Server::up("") else { return };
+    // alice's folder is a link of her own; bob's disk is full.
+    server.stage.root(
+        "install -d -o 2001 /home/alice/real
+         ln -s real /home/alice/.x2go; chown -h 2001:2001 /home/alice/.x2go
+         mount -t tmpfs -o size=64k,mode=700,uid=2002,gid=2002 small /home/bob
+         install -d -o 2002 /home/bob/.x2go; install -o 2002 /dev/null /home/bob/.x2go/authorized_keys
+         head -c 1M /dev/zero >/home/bob/fill 2>/dev/null || true",
+    );
+    let mut client = server.client();
+    let journal = || fs::read_to_string(server.folder.join("state/keys")).unwrap();
+    for user in ["alice", "bob"] {
+        let failed = outcome(&mut client, user, key(1, 20)).await;
+        assert_eq!(failed, v1::KeyOutcome::Failed, "{user}");
+        let empty = wait_for(LIMIT, || {
+            Progress::when(journal().lines().count() == 2, journal)
+        });
+        let story = || server.agent.as_ref().unwrap().story();
+        assert!(empty.is_ok(), "{user}: {empty:?}\n{}", story());
+    }
+    assert_eq!(server.log_lines(&["not removed"]), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_proxy_of_a_session_gets_its_key_without_a_session() {
     let Some(server) = Server::up("") else { return };
     let mut client = server.client();
