@@ -62,6 +62,21 @@ impl Call {
         }
     }
 
+    /// Whose home and sessions it is about, if it is about anybody's.
+    #[must_use]
+    pub fn user(&self) -> Option<&Username> {
+        match self {
+            Self::Ping | Self::AvailableTasks | Self::CheckLoad => None,
+            Self::FindBusyServers(user)
+            | Self::ListSessions(user)
+            | Self::GetServers(user)
+            | Self::Suspend(user, _)
+            | Self::Terminate(user, _)
+            | Self::AddKey(user, ..)
+            | Self::RemoveKey(user, ..) => Some(user),
+        }
+    }
+
     /// The operands, each of them harmless.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Makes one call within its bounds: so many at once, so long, so much output.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,7 +102,7 @@ impl Calling {
         let of_programs = tasks.clone();
         tasks.spawn(async move {
             let until = Instant::now() + self.limit;
-            let places = match self.places(all, until).await {
+            let places = match self.places(Arc::clone(&all), until).await {
                 Ok(places) => places,
                 Err(error) => {
                     let answer = Err(error);
@@ -116,7 +117,9 @@ impl Calling {
                 Ok(answer) => answer,
                 Err(_elapsed) => Err(CallError::Silent(self.limit)),
             };
-            self.judge(&answer);
+            if let Verdict::Doubtful = self.judge(&answer) {
+                of_programs.spawn(self.check(all, of_programs.clone()));
+            }
             // Who asked may be gone.
             let _ = tell.send(answer);
             if let Some(mut child) = child {
@@ -128,17 +131,40 @@ impl Calling {
         told.await.unwrap_or(Err(CallError::Busy))
     }
 
+    /// Asks whether the agent is there at all. What comes of it is judged as always.
+    fn check(
+        &self,
+        all: Arc<Semaphore>,
+        tasks: TaskTracker,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let ping = Self {
+            agent: self.agent.clone(),
+            slot: Arc::clone(&self.slot),
+            call: Call::Ping,
+            limit: self.limit,
+        };
+        Box::pin(async move {
+            let _judged = ping.make(all, &tasks).await;
+        })
+    }
+
+    /// A place among those of the user, of the agent and of all.
     async fn places(
         &self,
         all: Arc<Semaphore>,
         until: Instant,
-    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), CallError> {
+    ) -> Result<Vec<OwnedSemaphorePermit>, CallError> {
+        let of_user = self.call.user().map(|user| self.slot.places_of(user));
+        let wanted = [of_user, Some(Arc::clone(&self.slot.places)), Some(all)];
         let places = async {
-            let own = Arc::clone(&self.slot.places).acquire_owned().await;
-            (own, all.acquire_owned().await)
+            let mut places = Vec::with_capacity(wanted.len());
+            for semaphore in wanted.into_iter().flatten() {
+                places.push(semaphore.acquire_owned().await);
+            }
+            places.into_iter().collect::<Result<Vec<_>, _>>()
         };
         match timeout_at(until, places).await {
-            Ok((Ok(own), Ok(of_all))) => Ok((own, of_all)),
+            Ok(Ok(places)) => Ok(places),
             _ => Err(CallError::Busy),
         }
     }
@@ -219,7 +245,7 @@ impl Calling {
     }
 
     /// What the answer says of the agent.
-    fn judge(&self, answer: &Result<String, CallError>) {
+    fn judge(&self, answer: &Result<String, CallError>) -> Verdict {
         match answer {
             Ok(_) => {
                 let known_user = match &self.call {
@@ -227,10 +253,16 @@ impl Calling {
                     _ => None,
                 };
                 self.slot.answered(known_user, Instant::now());
+                Verdict::Clear
             }
             // Others got their answers meanwhile, so it is this user's matter.
             Err(CallError::Silent(limit)) if self.slot.has_answered_within(*limit) => {
                 debug!(agent = %self.agent, "an old agent did not answer in time");
+                Verdict::Clear
+            }
+            Err(CallError::Silent(_)) if self.may_be_the_users() => {
+                debug!(agent = %self.agent, "an old agent did not answer in time about one user");
+                Verdict::Doubtful
             }
             Err(error) if error.is_of_agent() => {
                 // A connection that stands is left to others; ssh itself finds out when the
@@ -242,17 +274,37 @@ impl Calling {
                 let error = error as &dyn std::error::Error;
                 let agent = &self.agent;
                 warn!(%agent, error, "an old agent does not answer; it is passed over for a while");
-            }
-            Err(error) if error.is_for_operators() && self.slot.may_warn(Instant::now()) => {
-                let error = error as &dyn std::error::Error;
-                warn!(agent = %self.agent, error, "an old agent gave no good answer");
+                Verdict::Clear
             }
             Err(error) => {
-                let error = error as &dyn std::error::Error;
-                debug!(agent = %self.agent, error, "an old agent gave no good answer");
+                let is_news = error.is_for_operators() && self.slot.may_warn(Instant::now());
+                let (agent, error) = (&self.agent, error as &dyn std::error::Error);
+                if is_news {
+                    warn!(%agent, error, "an old agent gave no good answer");
+                } else {
+                    debug!(%agent, error, "an old agent gave no good answer");
+                }
+                Verdict::Clear
             }
         }
     }
+
+    /// Whether a silence may be the matter of one user, whose home hangs, say: the server is
+    /// there, and it is not the second one in a row.
+    fn may_be_the_users(&self) -> bool {
+        let is_there = matches!(self.agent.way, Way::Local) || self.slot.is_connected();
+        let user = self.call.user().filter(|_| is_there);
+        user.is_some_and(|user| !self.slot.was_silent_about(user))
+    }
+}
+
+/// What an answer, or none, says of the agent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// All that it says was noted.
+    Clear,
+    /// Another call must show whether the agent is there.
+    Doubtful,
 }
 
 fn start(program: &str, operands: &[String]) -> Result<Child, CallError> {
@@ -296,23 +348,4 @@ const MAX_WORDS: u32 = 16;
 const MAX_WORDS_BYTES: usize = 512;
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::CallError;
-
-    #[test]
-    fn what_an_operator_must_change_is_a_warning_and_no_reason_to_pass_an_agent_over() {
-        let said = String::new;
-        let lasting = [
-            CallError::Refused { said: said() },
-            CallError::TooLong,
-            CallError::Busy,
-        ];
-        for error in lasting {
-            assert!(error.is_for_operators() && !error.is_of_agent(), "{error}");
-        }
-        let silent = CallError::Silent(Duration::ZERO);
-        assert!(!silent.is_for_operators() && silent.is_of_agent());
-    }
-}
+mod tests;

@@ -20,12 +20,23 @@ pub struct Round {
 }
 
 /// What became of asking one agent.
-#[derive(Debug)]
-enum Answer {
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
     Sessions(Vec<SessionRecord>),
+    /// There were too many calls: nothing is known of the user, nor against the agent.
+    Busy,
     /// It failed lately, and was not asked.
     PassedOver,
     Failed,
+}
+
+impl Answer {
+    pub(super) fn sessions(self) -> Option<Vec<SessionRecord>> {
+        match self {
+            Self::Sessions(records) => Some(records),
+            Self::Busy | Self::PassedOver | Self::Failed => None,
+        }
+    }
 }
 
 /// An old server as one log-in sees it.
@@ -41,6 +52,8 @@ pub struct OldServer<'p> {
     pub sessions: Vec<SessionRecord>,
     /// Whether its agent did not answer in this round.
     pub failed: bool,
+    /// Whether its agent answered, and so agrees.
+    pub answered: bool,
 }
 
 impl OldServer<'_> {
@@ -107,7 +120,7 @@ impl Round {
     fn listed(&self, agent: &OldAgent) -> Option<&[SessionRecord]> {
         match self.answers.get(agent)? {
             Answer::Sessions(records) => Some(records),
-            Answer::PassedOver | Answer::Failed => None,
+            Answer::Busy | Answer::PassedOver | Answer::Failed => None,
         }
     }
 
@@ -162,33 +175,55 @@ impl OldAgents {
             round.answers.insert(host.agent.clone(), Answer::Failed);
             let (agents, agent, user) = (self.clone(), host.agent.clone(), user.clone());
             asking.spawn(async move {
-                let listed = agents.list(&agent, &user).await;
+                let listed = agents.list_joined(&agent, &user).await;
                 (agent, listed)
             });
         }
         while let Some(asked) = asking.join_next().await {
             let Ok((agent, listed)) = asked else { continue };
-            // What was wrong with the others was logged when they were asked.
-            if let Ok(records) = listed {
-                round.answers.insert(agent, Answer::Sessions(records));
-            }
+            round.answers.insert(agent, listed);
         }
         round
     }
 
     /// The user's sessions on one server, as its agent lists them now.
     ///
-    /// # Errors
-    /// When it does not answer within [`LIST_DEADLINE`].
+    /// None when it does not answer within [`LIST_DEADLINE`].
     pub async fn list_on(
         &self,
         server: &OldServer<'_>,
         user: &Username,
-    ) -> Result<Vec<SessionRecord>, CallError> {
-        let mut records = self.list(&server.agent, user).await?;
+    ) -> Option<Vec<SessionRecord>> {
+        let listed = self.list_joined(&server.agent, user).await;
+        let mut records = listed.sessions()?;
         // With one database it lists those of all servers.
         records.retain(|record| server.is_here(record));
-        Ok(records)
+        Some(records)
+    }
+
+    /// [`Self::list`], once for all who ask the same at the same time. It goes on when who
+    /// began it is gone.
+    pub(super) async fn list_joined(&self, agent: &OldAgent, user: &Username) -> Answer {
+        let Ok(slot) = self.slot(agent) else {
+            return Answer::Busy;
+        };
+        let (mut told, begun) = slot.listing(user);
+        if let Some(tell) = begun {
+            let (agents, agent, user) = (self.clone(), agent.clone(), user.clone());
+            self.shared.tasks.spawn(async move {
+                // What was wrong was logged there.
+                let answer = match agents.list(&agent, &user).await {
+                    Ok(records) => Answer::Sessions(records),
+                    Err(CallError::Busy) => Answer::Busy,
+                    Err(_logged) => Answer::Failed,
+                };
+                tell.send_replace(Some(answer));
+            });
+        }
+        let answer = told.wait_for(Option::is_some).await;
+        answer.map_or(Answer::Failed, |answer| {
+            answer.clone().unwrap_or(Answer::Failed)
+        })
     }
 
     /// The user's sessions as one agent lists them, on whatever servers. The local one is asked for the counts of
@@ -230,6 +265,7 @@ impl OldAgents {
             view: self.view(host, round, now),
             sessions: round.sessions(host, hosts),
             failed: round.is_failed(&host.agent),
+            answered: round.listed(&host.agent).is_some(),
             host: host.host,
             agent: host.agent.clone(),
         };
@@ -271,132 +307,4 @@ impl OldAgents {
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proto::{SessionRecord, SessionState, Username};
-
-    use super::{Answer, OldAgents, OldHost, OldSessions, Round};
-    use crate::old_agents::agent::testing::{old_hosts_of, profile, program};
-    use crate::profiles::AgentQueryMode;
-
-    const SQLITE: &str = "|-1|-1";
-
-    fn record(number: u32, server: &str, state: char, more: &str) -> SessionRecord {
-        let line = format!(
-            "22|alice-{number}-1_stD_dp24|{number}|{server}|{state}|2026-11-22T06:00:17|2a|10.0.0.1\
-             |1|2|2026-11-22T06:00:23|alice|63|3{more}"
-        );
-        SessionRecord::parse(&line).unwrap()
-    }
-
-    fn alice() -> Username {
-        Username::parse("alice").unwrap()
-    }
-
-    fn round(hosts: &[OldHost<'_>], answers: Vec<Vec<SessionRecord>>) -> Round {
-        let agents = hosts.iter().map(|host| host.agent.clone());
-        let answers = answers.into_iter().map(Answer::Sessions);
-        Round {
-            answers: agents.zip(answers).collect::<HashMap<_, _>>(),
-        }
-    }
-
-    fn found(round: &Round, hosts: &[OldHost<'_>]) -> Vec<String> {
-        let ids = |host: &OldHost<'_>| {
-            let sessions = round.sessions(host, hosts);
-            let ids = sessions.iter().map(|r| r.display.to_string());
-            format!("{}: {}", host.node, ids.collect::<Vec<_>>().join(" "))
-        };
-        hosts.iter().map(ids).collect()
-    }
-
-    #[test]
-    fn with_one_database_each_session_is_where_its_record_says_and_counts_once() {
-        let profile = profile("host=s1,s2,10.0.0.3");
-        let hosts = old_hosts_of(&profile, AgentQueryMode::Ssh);
-        let all = vec![
-            record(50, "s1", 'R', ""),
-            record(51, "s2", 'S', ""),
-            record(52, "s1", 'S', ""),
-            record(53, "elsewhere", 'S', ""),
-        ];
-        let round = round(&hosts, vec![all.clone(), all.clone(), all]);
-        let expected = ["s1: 52 50", "s2: 51", "10.0.0.3: "];
-        assert_eq!(found(&round, &hosts), expected);
-    }
-
-    #[test]
-    fn a_server_with_a_database_of_its_own_has_what_it_lists_whatever_it_is_called() {
-        let profile = profile("host=s1,10.0.0.3");
-        let hosts = old_hosts_of(&profile, AgentQueryMode::Ssh);
-        let first = vec![record(50, "s1", 'S', SQLITE)];
-        let second = vec![record(50, "s3", 'R', SQLITE)];
-        let round = round(&hosts, vec![first, second]);
-        assert_eq!(found(&round, &hosts), ["s1: 50", "10.0.0.3: 50"]);
-    }
-
-    #[test]
-    fn the_agent_of_this_host_speaks_for_all_by_name() {
-        let profile = profile("host=s1,s2");
-        let hosts = old_hosts_of(&profile, AgentQueryMode::Local);
-        let listed = vec![record(50, "s2", 'S', ""), record(51, "s1", 'R', SQLITE)];
-        let round = round(&hosts[..1], vec![listed]);
-        assert_eq!(found(&round, &hosts), ["s1: 51", "s2: 50"]);
-    }
-
-    #[test]
-    fn the_own_agent_of_a_host_is_believed_and_others_of_its_profile_only_where_it_failed() {
-        let profile = profile("host=s1,s2,s3");
-        let hosts = old_hosts_of(&profile, AgentQueryMode::Ssh);
-        let of_s3 = vec![
-            record(60, "s1", 'S', ""),
-            record(61, "s2", 'S', ""),
-            record(62, "s2", 'S', SQLITE),
-        ];
-        let of_s1 = vec![record(50, "s1", 'R', "")];
-        let mut round = round(&hosts, vec![of_s1, Vec::new(), of_s3]);
-        assert_eq!(found(&round, &hosts), ["s1: 50", "s2: ", "s3: 62"]);
-        for answer in [Answer::Failed, Answer::PassedOver] {
-            round.answers.insert(hosts[1].agent.clone(), answer);
-            assert_eq!(found(&round, &hosts), ["s1: 50", "s2: 61", "s3: 62"]);
-        }
-        // Another profile was asked about in the same round: its agents say nothing here.
-        assert_eq!(found(&round, &hosts[..2]), ["s1: 50", "s2: "]);
-    }
-
-    #[tokio::test]
-    async fn an_agent_that_is_asked_for_one_server_alone_offers_no_session_of_another() {
-        let lists = "22|alice-50-1_stD_dp24|50|s2|S|2026-11-22T06:00:17|2a|10.0.0.1|1|2|\
-                     2026-11-22T06:00:23|alice|63|3";
-        let (_folder, command) = program(&format!("echo OK; echo '{lists}'"));
-        let profile = profile("host=s1,s2");
-        let mut hosts = old_hosts_of(&profile, AgentQueryMode::Local);
-        for host in &mut hosts {
-            host.agent.command = command.as_str().into();
-        }
-        let agents = OldAgents::new("/nonexistent/sockets".into());
-        let failed = Round::default();
-        let mut on = Vec::new();
-        for server in agents.servers(&hosts, &failed) {
-            let listed = agents.list_on(&server, &alice()).await.unwrap();
-            on.push((server.view.node.to_string(), listed.len()));
-        }
-        assert_eq!(on, [("s1".to_owned(), 0), ("s2".to_owned(), 1)]);
-    }
-
-    #[test]
-    fn an_agent_that_failed_says_nothing_of_others() {
-        let profile = profile("host=s1,s2");
-        let hosts = old_hosts_of(&profile, AgentQueryMode::Ssh);
-        let mut round = round(&hosts[1..], vec![vec![record(50, "s2", 'S', SQLITE)]]);
-        round.answers.insert(hosts[0].agent.clone(), Answer::Failed);
-        assert!(round.is_failed(&hosts[0].agent) && !round.is_failed(&hosts[1].agent));
-        assert_eq!(found(&round, &hosts), ["s1: ", "s2: 50"]);
-        let mut sessions = OldSessions::default();
-        sessions.add(&profile.id, &hosts, &round);
-        let placed = sessions.of(&profile.id);
-        assert_eq!(placed.len(), 1);
-        assert_eq!(placed[0].session.state, SessionState::Suspended);
-    }
-}
+mod tests;

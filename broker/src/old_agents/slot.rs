@@ -1,16 +1,17 @@
 //! What is kept for one old agent: its places, its connection, and what is known of it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use proto::{NodeId, Username};
 use tokio::process::Child;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::figures::Figures;
+use super::round::Answer;
 
 /// All that is kept for one old agent.
 #[derive(Debug)]
@@ -30,6 +31,12 @@ struct Kept {
     passed_over_until: Option<Instant>,
     answered_at: Option<Instant>,
     warned_at: Option<Instant>,
+    /// No answer came about this user, and none about anybody since.
+    silent_about: Option<Username>,
+    /// The places of those who wait or have some.
+    of_users: HashMap<Username, Arc<Semaphore>>,
+    /// Listings on their way.
+    listings: HashMap<Username, watch::Receiver<Option<Answer>>>,
     /// Somebody who has an account there: the agent lists servers only for such.
     known_user: Option<Username>,
     figures: Figures,
@@ -79,6 +86,7 @@ impl Slot {
     pub(super) fn answered(&self, known_user: Option<&Username>, now: Instant) {
         let mut kept = self.kept();
         kept.passed_over_until = None;
+        kept.silent_about = None;
         kept.answered_at = Some(now);
         if let Some(user) = known_user {
             kept.known_user = Some(user.clone());
@@ -89,6 +97,48 @@ impl Slot {
     pub(super) fn has_answered_within(&self, time: Duration) -> bool {
         let at = self.kept().answered_at;
         at.is_some_and(|at| at.elapsed() < time)
+    }
+
+    /// No answer came about this user. Returns whether the agent itself is to blame, as none
+    /// came about another one either.
+    pub(super) fn was_silent_about(&self, user: &Username) -> bool {
+        let mut kept = self.kept();
+        let others = kept
+            .silent_about
+            .as_ref()
+            .is_some_and(|known| known != user);
+        if !others {
+            kept.silent_about = Some(user.clone());
+        }
+        others
+    }
+
+    /// The places of one user: nobody takes all of an agent's.
+    pub(super) fn places_of(&self, user: &Username) -> Arc<Semaphore> {
+        let mut kept = self.kept();
+        kept.of_users
+            .retain(|_, places| Arc::strong_count(places) > 1);
+        let new = || Arc::new(Semaphore::new(MAX_CALLS_OF_USER));
+        Arc::clone(kept.of_users.entry(user.clone()).or_insert_with(new))
+    }
+
+    /// The listing of this user's sessions that is on its way; else a new one, which whoever
+    /// gets the sender must make.
+    pub(super) fn listing(
+        &self,
+        user: &Username,
+    ) -> (
+        watch::Receiver<Option<Answer>>,
+        Option<watch::Sender<Option<Answer>>>,
+    ) {
+        let mut kept = self.kept();
+        kept.listings.retain(|_, told| told.has_changed().is_ok());
+        if let Some(told) = kept.listings.get(user) {
+            return (told.clone(), None);
+        }
+        let (tell, told) = watch::channel(None);
+        kept.listings.insert(user.clone(), told.clone());
+        (told, Some(tell))
     }
 
     /// Whether a warning is due, which then counts as given: each call could have one.
@@ -140,6 +190,9 @@ impl Slot {
 
 /// sshd lets ten sessions use one connection (`MaxSessions`); two are left for operators.
 const MAX_CALLS: usize = 8;
+
+/// Half of them: a user whose home hangs leaves places to others.
+const MAX_CALLS_OF_USER: usize = 4;
 
 /// Long enough that nobody else waits for a server that is down, short enough that one that
 /// is back is used soon.

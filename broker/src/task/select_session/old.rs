@@ -55,13 +55,13 @@ impl<'a> Login<'a> {
     pub(super) async fn ask_old(&mut self, old: &'a OldServer<'a>) -> Answer {
         let agents = &self.placing.old_agents;
         let (user, node) = (self.user, &old.view.node);
-        let listed = if old.view.is_suspect() {
-            // It failed lately and was not asked with the others.
-            agents.list_on(old, user).await
+        let listed = if old.answered {
+            Some(old.sessions.clone())
         } else {
-            Ok(old.sessions.clone())
+            // It failed lately and was not asked with the others, or had no place for it.
+            agents.list_on(old, user).await
         };
-        let Ok(sessions) = listed else {
+        let Some(sessions) = listed else {
             self.silent.insert(node);
             return Answer::Silent;
         };
