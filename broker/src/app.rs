@@ -180,6 +180,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     let (audit, audit_writer) = Audit::new(config.audit.clone(), node, auth_clock.clone());
     let socket = &config.authservice_socket;
     let authenticator = Authenticator::new(identity.clone(), auth_clock, socket, audit);
+    let checks = authenticator.clone();
     let key = PlacementKey::new(identity.borrow().derive_key("x2gobroker placement"));
     let old_agents = OldAgents::new(dir.join("old-agents"));
     old_agents.prepare().map_err(|source| AppError::OldAgents {
@@ -302,6 +303,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
     serving.cancel();
     clients.all_end(GRACE + GRACE_MARGIN).await;
     returns.finish(LEAVE_LIMIT).await;
+    checks.checks_end(GRACE).await;
     handle.leave(LEAVE_LIMIT).await;
     running.cancel();
     parts.all_end(GRACE_MARGIN).await;

@@ -22,13 +22,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pki::{Clock, IdentityWatch};
 use proto::{BrokerUser, Secret, Username};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::audit::{Audit, By, Record};
 use crate::config::{AuthConfig, FailureLimits, Mechanism};
@@ -280,6 +281,13 @@ impl Authenticator {
             Err(why @ (WhyDenied::Password | WhyDenied::TooSoon)) => {
                 info!(user = credentials.user, %client, %why, "access denied");
             }
+            // A script of the operator, most likely: nobody gets in by SSH then.
+            Err(WhyDenied::Peer) => info!(
+                user = credentials.user,
+                %client,
+                "access denied: over SSH the user is the one of the account, and a pre-auth \
+                 script must not give another"
+            ),
             Err(why) => debug!(user = credentials.user, %client, %why, "access denied"),
         }
     }
@@ -420,6 +428,18 @@ impl Authenticator {
         // An error means that no other replica listens.
         let _ = self.inner.logins.send(news);
         checked
+    }
+
+    /// Waits for passwords that are still checked or changed: what comes of them is recorded.
+    pub async fn checks_end(&self, limit: Duration) {
+        let checks = &self.inner.checks;
+        checks.close();
+        if tokio::time::timeout(limit, checks.wait()).await.is_err() {
+            warn!(
+                n_open = checks.len(),
+                "passwords are still checked or changed; nothing is recorded of that"
+            );
+        }
     }
 
     fn spent(&self) -> MutexGuard<'_, Spent> {

@@ -80,10 +80,9 @@ impl Replica for SpentTeller {
         request: Request<FollowSpentRequest>,
     ) -> Result<Response<Self::FollowSpentStream>, Status> {
         let authenticator = self.authenticator.clone();
-        let stream = self.stream(
-            &request,
-            |to| async move { tell(&authenticator, &to).await },
-        );
+        let stream = self.stream(&request, |to, stop| async move {
+            tell(&authenticator, &to, &stop).await;
+        });
         Ok(Response::new(stream?))
     }
 
@@ -94,17 +93,20 @@ impl Replica for SpentTeller {
         request: Request<FollowLoginsRequest>,
     ) -> Result<Response<Self::FollowLoginsStream>, Status> {
         let news = self.authenticator.inner.logins.subscribe();
-        let stream = self.stream(&request, |to| async move { tell_logins(news, &to).await });
+        let stream = self.stream(&request, |to, stop| async move {
+            tell_logins(news, &to, &stop).await;
+        });
         Ok(Response::new(stream?))
     }
 }
 
 impl SpentTeller {
-    /// A stream to a replica, for as long as it listens.
+    /// A stream to a replica, for as long as it listens. `tell` ends soon after the stop that
+    /// it is given, with what is still to be told.
     fn stream<T: Send + 'static, A, F: Future<Output = ()> + Send + 'static>(
         &self,
         request: &Request<A>,
-        tell: impl FnOnce(mpsc::Sender<Result<T, Status>>) -> F,
+        tell: impl FnOnce(mpsc::Sender<Result<T, Status>>, CancellationToken) -> F,
     ) -> Result<ReceiverStream<Result<T, Status>>, Status> {
         let peer = request.extensions().get::<PeerIdentity>();
         if peer.is_none_or(|peer| peer.subject.role != Role::Broker) {
@@ -113,13 +115,17 @@ impl SpentTeller {
         let room = Arc::clone(&self.room).try_acquire_owned();
         let room = room.or(Err(Status::resource_exhausted("too many replicas follow")))?;
         let (sender, stream) = mpsc::channel(1);
-        let (stop, told) = (self.stop.clone(), tell(sender.clone()));
+        let (stop, told) = (self.stop.clone(), tell(sender.clone(), self.stop.clone()));
+        let end = async move {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
         self.running.spawn(async move {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => {}
                 () = sender.closed() => {}
                 () = told => {}
+                () = end => {}
             }
             drop(room);
         });
@@ -131,9 +137,10 @@ impl SpentTeller {
 async fn tell_logins(
     mut news: broadcast::Receiver<LoginNews>,
     follower: &mpsc::Sender<Result<v1::LoginNews, Status>>,
+    stop: &CancellationToken,
 ) {
     loop {
-        let told = match news.recv().await {
+        let told = match next(&mut news, stop).await {
             Ok(told) => told,
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
@@ -141,6 +148,18 @@ async fn tell_logins(
         if follower.send(Ok(login_message(&told))).await.is_err() {
             return;
         }
+    }
+}
+
+/// What is announced next; at the stop, what was announced before it.
+async fn next<T: Clone>(
+    news: &mut broadcast::Receiver<T>,
+    stop: &CancellationToken,
+) -> Result<T, RecvError> {
+    tokio::select! {
+        biased;
+        told = news.recv() => told,
+        () = stop.cancelled() => Err(RecvError::Closed),
     }
 }
 
@@ -174,6 +193,7 @@ fn read_logins(message: v1::LoginNews) -> impl Iterator<Item = LoginNews> {
 async fn tell(
     authenticator: &Authenticator,
     follower: &mpsc::Sender<Result<SpentAuthIds, Status>>,
+    stop: &CancellationToken,
 ) {
     // First, so that nothing is missed in between.
     let mut news = authenticator.inner.used.subscribe();
@@ -184,9 +204,12 @@ async fn tell(
         }
     }
     loop {
-        match news.recv().await {
+        match next(&mut news, stop).await {
             Ok((used, at)) => {
-                tokio::time::sleep_until(at + TELL_AFTER).await;
+                // At the stop the answers are out.
+                let _ = stop
+                    .run_until_cancelled(tokio::time::sleep_until(at + TELL_AFTER))
+                    .await;
                 if follower.send(Ok(message(&[used]))).await.is_err() {
                     return;
                 }
@@ -224,6 +247,9 @@ fn read(message: SpentAuthIds) -> impl Iterator<Item = Used> {
 
 /// Longer than answers take.
 const TELL_AFTER: Duration = Duration::from_secs(1);
+
+/// What a stop may cost, for a follower that takes no more.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Uses within [`TELL_AFTER`] at many times the rate of a busy replica.
 const MOST_UNTOLD: usize = 8192;

@@ -395,6 +395,9 @@ async fn hanging_up_does_not_undo_a_wrong_password() {
     }
     let mut service = tokio::task::JoinSet::new();
     service.spawn(serve(listener));
+    // They are waited for, at a stop.
+    one.checks_end(Duration::from_secs(20)).await;
+    assert!(one.inner.checks.is_empty());
     let right = credentials("alice", "right", "");
     let asked = one.authenticate(&how, &rules, &right, DESK, Renewal::Next);
     let denied = tokio::time::timeout(Duration::from_secs(20), asked).await;

@@ -32,6 +32,7 @@ fn used(n: u8) -> Used {
 struct Telling {
     authenticator: Authenticator,
     address: std::net::SocketAddr,
+    stop: CancellationToken,
     _serving: JoinSet<()>,
 }
 
@@ -43,7 +44,8 @@ impl Telling {
         let listener = MeshListener::bind(address, identity, ListenerLimits::default());
         let listener = listener.await.unwrap();
         let address = listener.local_addr();
-        let teller = SpentTeller::into_server(authenticator.clone(), CancellationToken::new());
+        let stop = CancellationToken::new();
+        let teller = SpentTeller::into_server(authenticator.clone(), stop.clone());
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let server = pki::mesh_server(ChannelLimits::default()).add_service(teller);
@@ -55,6 +57,7 @@ impl Telling {
         Self {
             authenticator,
             address,
+            stop,
             _serving: serving,
         }
     }
@@ -99,6 +102,32 @@ async fn a_replica_is_told_what_was_used_before_and_then_each_a_second_later() {
         after >= Duration::from_secs(1) && after < Duration::from_secs(5),
         "{after:?}"
     );
+}
+
+#[tokio::test]
+async fn a_replica_that_stops_tells_at_once_what_was_used_of_late() {
+    let farm = Farm::new("office");
+    let telling = Telling::start(&farm).await;
+    let now = telling.authenticator.now();
+    telling.authenticator.spent().learn(used(1), now);
+    let (_, identity) = IdentityPublisher::new(farm.member(Role::Broker, "broker2"));
+    let mut client = telling.client(identity);
+    let asked = client.follow_spent(FollowSpentRequest {}).await;
+    let mut stream = asked.unwrap().into_inner();
+    assert_eq!(read(stream.message().await.unwrap().unwrap()).count(), 1);
+    // Far ahead, so that only the stop can be why they are told.
+    let at = tokio::time::Instant::now() + Duration::from_secs(3600);
+    for n in 2..10 {
+        let news = &telling.authenticator.inner.used;
+        news.send((used(n), at)).unwrap();
+    }
+    telling.stop.cancel();
+    let mut told = Vec::new();
+    while let Some(message) = stream.message().await.unwrap() {
+        told.extend(read(message));
+    }
+    let expected: Vec<Used> = (2..10).map(used).collect();
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]
