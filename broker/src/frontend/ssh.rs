@@ -7,6 +7,7 @@
 mod accounts;
 mod listen;
 mod places;
+mod refusals;
 mod request;
 mod socket;
 

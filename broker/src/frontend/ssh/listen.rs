@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use nix::unistd::Uid;
 use proto::{LOCAL_HEAD_BYTES, LocalAnswer, LocalRequest, MAX_LOCAL_REQUEST, local_message_length};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::SshFrontend;
 use super::places::{Place, Places};
+use super::refusals::Refusals;
 use super::socket::SshSocket;
 
 /// An open socket, ready to serve.
@@ -36,6 +38,7 @@ impl SshListener {
         let places = Places::new(MAX_PER_USER, MAX_IN_ALL);
         let running = TaskTracker::new();
         let cut = CancellationToken::new();
+        let mut refusals = Refusals::default();
         info!(path = %socket.path().display(), "listening for SSH");
         loop {
             let accepted = tokio::select! {
@@ -52,7 +55,7 @@ impl SshListener {
                     continue;
                 }
             };
-            let Some((uid, place)) = admitted(&stream, &places) else {
+            let Some((uid, place)) = admitted(&stream, &places, &mut refusals) else {
                 continue;
             };
             let (frontend, cut) = (frontend.clone(), cut.clone());
@@ -75,7 +78,7 @@ impl SshListener {
 }
 
 /// Who asks, and a place for them.
-fn admitted(stream: &UnixStream, places: &Places) -> Option<(u32, Place)> {
+fn admitted(stream: &UnixStream, places: &Places, refusals: &mut Refusals) -> Option<(u32, Place)> {
     let uid = match stream.peer_cred() {
         Ok(peer) => peer.uid(),
         Err(error) => {
@@ -83,9 +86,14 @@ fn admitted(stream: &UnixStream, places: &Places) -> Option<(u32, Place)> {
             return None;
         }
     };
-    let place = places.take(uid);
+    // Our own account is the one that asks for others.
+    let place = if uid == Uid::effective().as_raw() {
+        places.take_for_others(uid)
+    } else {
+        places.take(uid)
+    };
     if place.is_none() {
-        warn!(uid, "too many requests over SSH at once; one was refused");
+        refusals.tell(uid);
         // An empty socket takes these few bytes at once.
         if let Ok(frame) = LocalAnswer::Busy.to_frame() {
             let _ = stream.try_write(&frame);

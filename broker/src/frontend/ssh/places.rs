@@ -32,10 +32,19 @@ impl Places {
 
     /// A place for this user, unless they have too many, or all together.
     pub(super) fn take(&self, uid: u32) -> Option<Place> {
+        self.take_of(uid, self.per_user)
+    }
+
+    /// A place for the account that asks for others: it may have half of all.
+    pub(super) fn take_for_others(&self, uid: u32) -> Option<Place> {
+        self.take_of(uid, self.per_user.max(self.in_all / 2))
+    }
+
+    fn take_of(&self, uid: u32, most: usize) -> Option<Place> {
         let mut by_user = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
         let n_open = by_user.get(&uid).copied().unwrap_or_default();
         let n_in_all: usize = by_user.values().sum();
-        if n_open >= self.per_user || n_in_all >= self.in_all {
+        if n_open >= most || n_in_all >= self.in_all {
             return None;
         }
         by_user.insert(uid, n_open + 1);
@@ -74,6 +83,15 @@ mod tests {
         assert!(places.take(2003).is_none(), "all are taken");
         drop(first);
         assert!(places.take(2003).is_some());
+    }
+
+    #[test]
+    fn who_asks_for_others_may_have_half_of_all() {
+        let places = Places::new(1, 6);
+        let taken: Vec<_> = (0..3).filter_map(|_| places.take_for_others(64)).collect();
+        assert_eq!(taken.len(), 3);
+        assert!(places.take_for_others(64).is_none());
+        assert!(places.take(2001).is_some());
     }
 
     #[test]
