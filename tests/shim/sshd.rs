@@ -175,6 +175,45 @@ async fn sshd_asks_the_agent_for_temporary_keys_and_no_home_is_touched() {
     assert!(log_in.lets_in("own"), "while the agent is away");
 }
 
+/// Read by the real sshd, with groups and accounts that each host has.
+#[test]
+fn the_broker_answers_its_group_over_ssh_but_leaves_its_own_account_its_keys() {
+    if !Path::new(SSHD).exists() {
+        println!("skipped: no sshd");
+        return;
+    }
+    let lines = example("sshd-broker.conf");
+    let lines = lines.replace("!x2gobroker", "!games");
+    let lines = lines.replace("Group x2gobroker-users", "Group root,games");
+    let folder = tempfile::tempdir().unwrap();
+    let (config, key) = (folder.path().join("config"), folder.path().join("key"));
+    fs::write(&config, lines).unwrap();
+    let made = command("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&key)
+        .status();
+    assert!(made.unwrap().success());
+    for (user, expected) in [("root", "/usr/bin/x2gobroker-ssh"), ("games", "none")] {
+        let output = command(SSHD)
+            .args([
+                "-T",
+                "-C",
+                &format!("user={user},host=h,addr=192.0.2.1"),
+                "-f",
+            ])
+            .arg(&config)
+            .arg("-h")
+            .arg(&key)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let forced = text
+            .lines()
+            .find_map(|line| line.strip_prefix("forcecommand "));
+        assert_eq!(forced, Some(expected), "{user}: {text}");
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "figures are told to the reader")]
 fn now() -> Instant {
     Instant::now()
@@ -186,6 +225,7 @@ fn example(name: &str) -> String {
     fs::read_to_string(workspace.join("deploy/examples").join(name)).unwrap()
 }
 
+const SSHD: &str = "/usr/sbin/sshd";
 const COMMAND: &str = "keys = 'command'\nkeys_socket = 'FOLDER/run/keys.sock'";
 /// A second, and the start of a program on a busy machine.
 const HELPER_LIMIT: Duration = Duration::from_millis(2500);

@@ -3,8 +3,9 @@
 //! Failures count for a user at an address, for an address, and for a user. After some
 //! that are free, each doubles a delay in which further passwords are refused unread, and
 //! the counts halve again and again. Who was let in from an address waits there only for
-//! their own failures. Anywhere else, what others do in a user's name makes that user wait
-//! no longer than the longest delay: nobody is kept out for good.
+//! their own failures. Anywhere else, what is done in a user's name from other addresses makes
+//! that user wait no longer than the longest delay. Failures at the address itself are another
+//! thing: while somebody goes on with them, those whom it does not know wait.
 //!
 //! Users and addresses are kept as digests, so that other replicas can be told of failures
 //! and not of names.
