@@ -43,8 +43,14 @@ pub fn fetch(packages: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
         .map(|package| match fetched(&folder, package)? {
             Some(file) => Ok(file),
             None => {
-                let mut fetch = command("apt-get");
-                run(fetch.args(["download", package]).current_dir(&folder))
+                let download = || {
+                    run(command("apt-get")
+                        .args(["download", package])
+                        .current_dir(&folder))
+                };
+                // The lists may be older than what the archive has, or not be there.
+                download()
+                    .or_else(|_| run(command("apt-get").arg("update")).and_then(|_| download()))
                     .with_context(|| format!("fetching {package}"))?;
                 fetched(&folder, package)?.with_context(|| format!("{package} is not there"))
             }
