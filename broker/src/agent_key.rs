@@ -37,6 +37,8 @@ pub struct Merged {
     pub added: Vec<AgentKey>,
     /// Keys that the file has, with whatever options.
     pub present: Vec<AgentKey>,
+    /// Those of them that may do more than run one command.
+    pub free: Vec<AgentKey>,
 }
 
 /// Where the agent is on every X2Go server.
@@ -94,9 +96,14 @@ impl fmt::Display for AgentKey {
 #[must_use]
 pub fn merge(content: &[u8], keys: Vec<AgentKey>) -> Merged {
     let mut new = content.to_vec();
-    let (mut added, mut present) = (Vec::new(), Vec::new());
+    let (mut added, mut present, mut free) = (Vec::new(), Vec::new(), Vec::new());
     for key in keys {
-        if new.split(|byte| *byte == b'\n').any(|line| key.is_in(line)) {
+        let mut lines = new.split(|byte| *byte == b'\n');
+        // sshd goes by the first line that has the key.
+        if let Some(line) = lines.find(|line| key.is_in(line)) {
+            if !has_command(line) {
+                free.push(key.clone());
+            }
             present.push(key);
             continue;
         }
@@ -110,7 +117,15 @@ pub fn merge(content: &[u8], keys: Vec<AgentKey>) -> Merged {
         content: (!added.is_empty()).then_some(new),
         added,
         present,
+        free,
     }
+}
+
+/// Whether the options of a line name a command.
+fn has_command(line: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(line).to_ascii_lowercase();
+    let text = text.trim_start();
+    text.starts_with("command=\"") || text.contains(",command=\"")
 }
 
 /// The comment behind the key, when it looks like `user@host`.
@@ -188,6 +203,25 @@ mod tests {
         ] {
             let refused = AgentKey::parse(&offered);
             assert!(matches!(refused, Err(AgentKeyError::Key(_))), "{offered}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_without_a_command_is_told_apart() {
+        let ours = key().to_string();
+        let plain = format!("ssh-ed25519 {ED25519} me");
+        for (content, is_free) in [
+            (ours.clone(), false),
+            (format!("restrict,Command=\"/bin/true\" {plain}"), false),
+            (plain.clone(), true),
+            (format!("no-pty {plain}"), true),
+            // sshd goes by the first one.
+            (format!("{plain}\n{ours}\n"), true),
+            (format!("{ours}\n{plain}\n"), false),
+            (format!("# {plain}\n"), false),
+        ] {
+            let merged = merge(content.as_bytes(), vec![key()]);
+            assert_eq!(!merged.free.is_empty(), is_free, "{content}");
         }
     }
 

@@ -106,3 +106,30 @@ fn dsa_is_refused_with_a_reason() {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.complaint.contains("no longer taken"), "{refused:?}");
 }
+
+#[test]
+fn a_public_key_of_another_pair_is_noticed() {
+    let Some(account) = Account::new() else {
+        return;
+    };
+    assert_eq!(account.run(PROGRAM, &[]).code, Some(0));
+    let (private, public) = (account.ssh("id_rsa"), account.ssh("id_rsa.pub"));
+    let line = fs::read_to_string(&public).unwrap();
+    // Somebody may have put an owner behind it.
+    fs::write(&public, format!("{line} me@here\n")).unwrap();
+    assert_eq!(account.run(PROGRAM, &[]).code, Some(0));
+    let other = line.replace("ssh-rsa AAAA", "ssh-rsa AAAB");
+    fs::write(&public, &other).unwrap();
+    let pem = fs::read_to_string(&private).unwrap();
+    let refused = account.run(PROGRAM, &[]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.complaint.contains("does not belong to"),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read_to_string(&public).unwrap(), other);
+    assert_eq!(fs::read_to_string(&private).unwrap(), pem);
+    let forced = account.run(PROGRAM, &["--force"]);
+    assert_eq!(forced.code, Some(0), "{forced:?}");
+    assert_eq!(account.run(PROGRAM, &[]).code, Some(0));
+}

@@ -6,9 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use tests::binaries;
-use tests::process::{Process, command};
+use tests::process::{Process, command, run};
 use tests::wait::{Progress, wait_for};
 
+use super::account::{Account, owner_and_mode};
 use crate::small_farm::{ANSWER_LIMIT, JOIN_LIMIT, Plan, SmallFarm};
 
 const PROGRAM: &str = "x2gobroker-loadchecker";
@@ -113,4 +114,45 @@ fn without_a_socket_of_the_daemon_it_says_what_to_do() {
     let complaint =
         String::from_utf8(done.stderr).unwrap() + &String::from_utf8(done.stdout).unwrap();
     assert!(complaint.contains("load-checker-socket"), "{complaint}");
+}
+
+#[test]
+fn root_s_program_becomes_the_account_of_the_daemon() {
+    let Some(account) = Account::new() else {
+        return;
+    };
+    let path = |name: &str| account.home().join(name).display().to_string();
+    let config = format!("[http]\nload-checker-socket = {}\n", path("loads"));
+    std::fs::write(path("x2gobroker.conf"), config).unwrap();
+    let (socket, pid_file) = (path("known"), path("pid"));
+    let config = path("x2gobroker.conf");
+    let begun = account.run(
+        PROGRAM,
+        &[
+            "-C",
+            &config,
+            "-s",
+            &socket,
+            "-o",
+            "x2gobroker",
+            "-p",
+            "0640",
+            "-P",
+            &pid_file,
+            "-D",
+        ],
+    );
+    assert_eq!(begun.code, Some(0), "{begun:?}");
+    let pid = std::fs::read_to_string(&pid_file).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap();
+    let owner = owner_and_mode(Path::new(&socket));
+    let ended = run(command("kill").arg(pid.trim()));
+    assert!(status.contains("\nUid:\t990\t990\t990\t990\n"), "{status}");
+    assert_eq!(owner, "990:0 640");
+    ended.unwrap();
+    let gone = wait_for(ANSWER_LIMIT, || {
+        let there = Path::new(&socket).exists();
+        Progress::when(!there, || "the socket is there".to_owned())
+    });
+    gone.unwrap();
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tests::wait::now;
+use tests::wait::{Progress, now, wait_for};
 
 use super::account::{Account, Outcome, owner_and_mode};
 use crate::site::Site;
@@ -52,7 +52,10 @@ fn the_keys_of_a_replica_are_taken_once() {
     let url = format!("http://{}/pubkeys/", farm.http);
     let taken = account.run(PROGRAM, &["-t", &url]);
     assert_eq!(taken.code, Some(0), "{taken:?}");
-    assert!(taken.complaint.contains("prefer https://"), "{taken:?}");
+    assert!(
+        taken.complaint.contains("WARNING: over http://"),
+        "{taken:?}"
+    );
     let line = authorized(&account);
     assert!(
         line.starts_with(&format!("{MAY} {KEY} x2gobroker@")),
@@ -247,4 +250,50 @@ fn a_key_file_that_is_a_link_is_left_alone() {
         refused.complaint.contains("no ordinary file"),
         "{refused:?}"
     );
+}
+
+#[test]
+fn a_key_that_is_there_without_its_command_is_warned_of() {
+    let Some(account) = Account::new() else {
+        return;
+    };
+    let body = format!("{MAY} {KEY} x2gobroker@old\n");
+    assert_eq!(answered(&account, "200 OK", &body).code, Some(0));
+    let warned = |outcome: &Outcome| outcome.complaint.contains("without command=");
+    let again = answered(&account, "200 OK", &body);
+    assert!(!warned(&again), "{again:?}");
+    let free = format!("no-pty {KEY} me@here\n");
+    fs::write(account.ssh("authorized_keys"), &free).unwrap();
+    let found = answered(&account, "200 OK", &body);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    assert!(warned(&found), "{found:?}");
+    assert_eq!(authorized(&account), free);
+}
+
+#[test]
+fn nothing_is_written_while_another_run_has_the_folder() {
+    let Some(account) = Account::new() else {
+        return;
+    };
+    let body = format!("{MAY} {KEY} x2gobroker@old\n");
+    assert_eq!(answered(&account, "200 OK", "").code, Some(1));
+    let folder = fs::File::open(account.ssh("")).unwrap();
+    folder.lock().unwrap();
+    // What another run of long ago has left, with the name that all had once.
+    fs::create_dir(account.ssh(".authorized_keys.x2gobroker")).unwrap();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| answered(&account, "200 OK", &body));
+        let wrote = wait_for(Duration::from_secs(1), || {
+            let is_there = account.ssh("authorized_keys").exists();
+            Progress::when(is_there, || "nothing is written".to_owned())
+        });
+        assert!(wrote.is_err(), "written in spite of the lock");
+        fs::write(account.ssh("authorized_keys"), "# of the other run\n").unwrap();
+        let only = PermissionsExt::from_mode(0o644);
+        fs::set_permissions(account.ssh("authorized_keys"), only).unwrap();
+        folder.unlock().unwrap();
+        let taken = run.join().unwrap();
+        assert_eq!(taken.code, Some(0), "{taken:?}");
+    });
+    assert_eq!(authorized(&account), format!("# of the other run\n{body}"));
 }

@@ -1,9 +1,11 @@
 //! How does a tool that root starts come to act as the broker's account, in its home?
 
+use std::fs::TryLockError;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -68,6 +70,30 @@ impl SshFolder {
         Ok(Self(path))
     }
 
+    /// Keeps other runs of these tools out of the folder while the value lives. What is read
+    /// then is still so when it is written.
+    ///
+    /// # Errors
+    /// When another one has it for longer than [`LOCK_LIMIT`].
+    pub(super) fn lock(&self) -> Result<File> {
+        let shown = self.0.display();
+        let folder = File::open(&self.0).with_context(|| format!("{shown} can't be opened"))?;
+        let mut waited = Duration::ZERO;
+        loop {
+            match folder.try_lock() {
+                Ok(()) => return Ok(folder),
+                Err(TryLockError::WouldBlock) if waited < LOCK_LIMIT => {
+                    std::thread::sleep(LOCK_LOOK);
+                    waited += LOCK_LOOK;
+                }
+                Err(TryLockError::WouldBlock) => bail!("somebody else works in {shown}; try again"),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("{shown} can't be locked"));
+                }
+            }
+        }
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -95,16 +121,28 @@ impl SshFolder {
 
     /// Gives a file its content in one step, whatever happens meanwhile.
     pub(super) fn write(&self, name: &str, content: &[u8], mode: u32) -> Result<()> {
-        let (path, fresh) = (self.path(name), self.path(&format!(".{name}.x2gobroker")));
+        let path = self.path(name);
         let failed = || format!("{} can't be written", path.display());
-        // One that is there was left behind by a process that was killed.
-        let _ = fs::remove_file(&fresh);
-        write_new(&fresh, content, mode)
-            .and_then(|()| fs::rename(&fresh, &path))
-            .inspect_err(|_error| {
-                let _ = fs::remove_file(&fresh);
-            })
-            .with_context(failed)
+        let own = std::process::id();
+        // One that is there was left behind by a process of that number which was killed.
+        for attempt in 0..MAX_LEFT_BEHIND {
+            let fresh = self.path(&format!(".{name}.x2gobroker-{own}-{attempt}"));
+            match write_new(&fresh, content, mode) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                written => {
+                    return written
+                        .and_then(|()| fs::rename(&fresh, &path))
+                        .inspect_err(|_error| {
+                            let _ = fs::remove_file(&fresh);
+                        })
+                        .with_context(failed);
+                }
+            }
+        }
+        bail!(
+            "{}: too many files were left behind beside it",
+            path.display()
+        )
     }
 }
 
@@ -116,6 +154,13 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     file.write_all(content)?;
     file.sync_all()
 }
+
+/// Another run has read and written a file or two by then, or made a key.
+const LOCK_LIMIT: Duration = Duration::from_secs(20);
+const LOCK_LOOK: Duration = Duration::from_millis(50);
+
+/// Nobody is killed so often in that moment.
+const MAX_LEFT_BEHIND: u32 = 16;
 
 /// As x2gobroker 0.0.4.3 makes it.
 const FOLDER_MODE: u32 = 0o750;

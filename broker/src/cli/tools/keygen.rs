@@ -63,6 +63,7 @@ fn run(options: &Keygen) -> Result<()> {
         "DSA keys are no longer taken by OpenSSH; leave --key-type out to make an RSA key"
     );
     let folder = options.account.enter()?;
+    let _locked = folder.lock()?;
     let (private, public) = (folder.path(PRIVATE), folder.path(PUBLIC));
     if private.symlink_metadata().is_ok() && !options.force {
         if public.symlink_metadata().is_err() {
@@ -73,6 +74,12 @@ fn run(options: &Keygen) -> Result<()> {
                 public.display()
             ));
         }
+        ensure!(
+            belongs(&folder, &private)?,
+            "{} does not belong to {}; remove it, and run this again to have the right one",
+            public.display(),
+            private.display()
+        );
         return print(&format!(
             "{} is there already; nothing was changed\n",
             private.display()
@@ -105,6 +112,14 @@ fn make(folder: &SshFolder, aside: &Path, force: bool) -> Result<()> {
         .context("the new private key")?;
     let private = folder.path(PRIVATE);
     if force {
+        // First, so that a run which ends in between leaves a private key alone: the next one
+        // brings its public key back.
+        match fs::remove_file(folder.path(PUBLIC)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).context("the old public key can't be removed");
+            }
+            Ok(()) | Err(_) => {}
+        }
         let renamed = fs::rename(aside, &private);
         renamed.with_context(|| format!("{} can't be written", private.display()))?;
     } else {
@@ -122,6 +137,19 @@ fn make(folder: &SshFolder, aside: &Path, force: bool) -> Result<()> {
         }
     }
     folder.write(PUBLIC, line.as_bytes(), PUBLIC_MODE)
+}
+
+/// Whether the public key is that of the private one. A private key that only its owner's
+/// passphrase opens is not looked into.
+fn belongs(folder: &SshFolder, private: &Path) -> Result<bool> {
+    let Ok(derived) = ssh_keygen(&["-P", "", "-y", "-f"], private) else {
+        return Ok(true);
+    };
+    let Some((found, _)) = folder.read(PUBLIC)? else {
+        return Ok(false);
+    };
+    let found = public_line(&String::from_utf8_lossy(&found));
+    Ok(found.is_ok_and(|found| public_line(&derived).is_ok_and(|line| line == found)))
 }
 
 /// Type and key alone, as the original's file has them: it puts an owner behind its end.

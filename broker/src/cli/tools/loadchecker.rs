@@ -4,7 +4,7 @@
 //! The daemon has the answers, so all this program does is to carry bytes to and fro.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use tracing::{error, info, warn};
 
 use super::configuration;
 use crate::cli::options::SourceOptions;
-use crate::cli::{detach, end_with, runtime, start_log};
+use crate::cli::{detach, end_with, privileges, runtime, start_log};
+use crate::config::ProcessConfig;
 use crate::frontend::https::socket::Socket;
 use crate::log::Log;
 use crate::process::{self, PidFile, Process};
@@ -86,6 +87,13 @@ pub(crate) struct LoadChecker {
     detached: bool,
 }
 
+/// Where load checks come in.
+struct Bound {
+    listener: std::os::unix::net::UnixListener,
+    /// Its file, when this process made it.
+    made: Option<PathBuf>,
+}
+
 /// Runs `x2gobroker-loadchecker`.
 #[must_use]
 pub fn loadchecker() -> ExitCode {
@@ -111,6 +119,13 @@ fn start(options: &LoadChecker, log: Log) -> Result<ExitCode> {
     if options.detached {
         detach::leave_terminal()?;
     }
+    let pid_file = options
+        .pidfile
+        .as_deref()
+        .map(PidFile::create)
+        .transpose()?;
+    let bound = bind(options)?;
+    drop_privileges(&config.process, &daemon)?;
     if let Some(directory) = options
         .logdir
         .as_deref()
@@ -118,23 +133,19 @@ fn start(options: &LoadChecker, log: Log) -> Result<ExitCode> {
     {
         log.to_files(directory)?;
     }
-    let pid_file = options
-        .pidfile
-        .as_deref()
-        .map(PidFile::create)
-        .transpose()?;
     let process = Process {
         log,
         reserved: Vec::new(),
         is_awaited: options.detached,
         pid_file,
     };
-    runtime()?.block_on(run(options, daemon, process))?;
+    runtime()?.block_on(run(bound, daemon, process))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(options: &LoadChecker, daemon: PathBuf, mut process: Process) -> Result<()> {
-    let (listener, made) = listen(options)?;
+async fn run(bound: Bound, daemon: PathBuf, mut process: Process) -> Result<()> {
+    let (listener, made) = (bound.listener, bound.made);
+    let listener = UnixListener::from_std(listener).context("the socket can't be waited at")?;
     let mut term = signal(SignalKind::terminate()).context("signals can't be waited for")?;
     let mut int = signal(SignalKind::interrupt()).context("signals can't be waited for")?;
     process.ready();
@@ -179,7 +190,7 @@ async fn run(options: &LoadChecker, daemon: PathBuf, mut process: Process) -> Re
 }
 
 /// The socket of systemd, else one of our own with its file.
-fn listen(options: &LoadChecker) -> Result<(UnixListener, Option<PathBuf>)> {
+fn bind(options: &LoadChecker) -> Result<Bound> {
     let mut handed = ListenFd::from_env();
     if let Some(socket) = handed
         .take_unix_listener(0)
@@ -188,20 +199,44 @@ fn listen(options: &LoadChecker) -> Result<(UnixListener, Option<PathBuf>)> {
         socket
             .set_nonblocking(true)
             .context("the socket of systemd")?;
-        return Ok((
-            UnixListener::from_std(socket).context("the socket of systemd")?,
-            None,
-        ));
+        return Ok(Bound {
+            listener: socket,
+            made: None,
+        });
     }
     let path: &Path = &options.socket_file;
     let owner = options.owner.as_deref().map(user).transpose()?;
     let group = options.group.as_deref().map(group).transpose()?;
-    let Socket::Unix { listener, .. } = Socket::bind_unix(path, options.permissions)? else {
-        anyhow::bail!("{} is no unix socket", path.display());
-    };
-    let failed = || format!("{} can't be given to its owner", path.display());
-    chown(path, owner, group).with_context(failed)?;
-    Ok((listener, Some(path.to_owned())))
+    let listener = Socket::reserve_unix(path, options.permissions)?;
+    if owner.is_some() || group.is_some() {
+        let failed = || format!("{} can't be given to its owner", path.display());
+        lchown(path, owner, group).with_context(failed)?;
+    }
+    Ok(Bound {
+        listener,
+        made: Some(path.to_owned()),
+    })
+}
+
+/// Becomes the daemon's account when root has started this: to carry bytes takes no rights.
+fn drop_privileges(account: &ProcessConfig, daemon: &Path) -> Result<()> {
+    if !privileges::is_root() {
+        return Ok(());
+    }
+    let (user, group) = (&account.user, &account.group);
+    let is_there = User::from_name(user).context("the accounts can't be asked")?;
+    if is_there.is_none() {
+        warn!(%user, "there is no such account; this process stays root");
+        return Ok(());
+    }
+    if std::fs::symlink_metadata(daemon).is_ok_and(|socket| socket.uid() == 0) {
+        warn!("the daemon runs as root, so this process stays root to reach it");
+        return Ok(());
+    }
+    privileges::drop_to(user, group)
+        .with_context(|| format!("the process can't become {user}:{group}"))?;
+    info!(%user, %group, "privileges dropped");
+    Ok(())
 }
 
 fn user(name: &str) -> Result<u32> {

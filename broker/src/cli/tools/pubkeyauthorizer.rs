@@ -22,7 +22,8 @@ use crate::cli::runtime;
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version, after_help = AFTER_HELP)]
 pub(crate) struct Authorizer {
-    /// Where the broker shows its keys: https://BROKER:PORT/pubkeys/
+    /// Where the broker shows its keys: https://BROKER:PORT/pubkeys/. With http:// nothing
+    /// proves whose keys they are; that is warned of, and done all the same.
     #[arg(short = 't', visible_short_alias = 'b', long, value_name = "URL")]
     broker_url: Uri,
 
@@ -52,7 +53,8 @@ fn run(options: &Authorizer) -> Result<()> {
     if url.scheme_str() == Some("http") {
         note(
             PROGRAM,
-            "over http:// nobody knows whose keys these are; prefer https://",
+            "WARNING: over http:// nothing proves that these keys are the broker's, and whoever has \
+             them may run the agent of this server. Compare them, or use https://",
         );
     }
     let text = runtime()?.block_on(fetch::text(url, &options.ca_file));
@@ -78,6 +80,8 @@ fn offered(text: &str) -> Vec<AgentKey> {
 }
 
 fn take(folder: &SshFolder, keys: Vec<AgentKey>) -> Result<()> {
+    // Read and written in one turn: two runs at once both have their keys in it then.
+    let _locked = folder.lock()?;
     let (content, mode) = folder.read(FILE)?.unwrap_or((Vec::new(), MODE));
     let merged = merge(&content, keys);
     if let Some(content) = &merged.content {
@@ -89,6 +93,15 @@ fn take(folder: &SshFolder, keys: Vec<AgentKey>) -> Result<()> {
     }
     for key in &merged.present {
         told += &format!("was there already: {key}\n");
+    }
+    for key in &merged.free {
+        note(
+            PROGRAM,
+            &format!(
+                "WARNING: this key is there without command=, so that it may run anything as this \
+                 account; remove its line and run this again: {key}"
+            ),
+        );
     }
     print(&told)
 }

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tracing::{debug, info, warn};
@@ -112,17 +113,32 @@ impl Socket {
     /// # Panics
     /// Outside of tokio's runtime.
     pub fn bind_unix(path: &Path, mode: u32) -> Result<Self, BindError> {
-        let error = |source| BindError {
-            address: path.display().to_string(),
-            source,
-        };
-        remove_left_over(path).map_err(error)?;
-        let listener = UnixListener::bind(path).map_err(error)?;
-        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).map_err(error)?;
+        let listener = UnixListener::from_std(Self::reserve_unix(path, mode)?);
         Ok(Self::Unix {
-            listener,
+            listener: listener.map_err(|source| BindError::at(path, source))?,
             path: Some(path.to_owned()),
         })
+    }
+
+    /// The same without tokio's runtime. The permissions are there from the first moment;
+    /// nothing is done by name afterwards.
+    ///
+    /// # Errors
+    /// When it can't be bound.
+    pub fn reserve_unix(
+        path: &Path,
+        mode: u32,
+    ) -> Result<std::os::unix::net::UnixListener, BindError> {
+        let bind = || {
+            remove_left_over(path)?;
+            let own_mask = umask(Mode::from_bits_truncate(0o777 & !mode));
+            let bound = std::os::unix::net::UnixListener::bind(path);
+            umask(own_mask);
+            let listener = bound?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        bind().map_err(|source| BindError::at(path, source))
     }
 
     /// Takes over a TCP socket of systemd.
@@ -204,6 +220,15 @@ impl Socket {
         };
         if let Err(error) = std::fs::remove_file(&path) {
             warn!(path = %path.display(), error = %error, "a unix socket was not removed");
+        }
+    }
+}
+
+impl BindError {
+    fn at(path: &Path, source: io::Error) -> Self {
+        Self {
+            address: path.display().to_string(),
+            source,
         }
     }
 }
