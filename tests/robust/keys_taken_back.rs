@@ -45,7 +45,7 @@ fn farm() -> Option<SmallFarm> {
 }
 
 /// Has the replica run this script on each answer to selectsession.
-fn answer_with(farm: &mut SmallFarm, script: &str) {
+fn answer_with(farm: &SmallFarm, script: &str) {
     let script = farm.site.write("said", &format!("#!/bin/sh\n{script}\n"));
     fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
     let file = farm.site.path("x2gobroker.conf");
@@ -86,7 +86,7 @@ fn a_key_is_taken_back_when_a_script_refuses_or_names_another_server() {
         let status = farm.status("s1").unwrap();
         assert!(status.contains("keys are installed, "), "{status}");
         assert!(!status.contains(" 0 are there"), "{status}");
-        answer_with(&mut farm, script);
+        answer_with(&farm, script);
         let answer = farm.select("bob", "farm").text;
         assert!(!answer.contains("PRIVATE KEY"), "{answer}");
         wait_until_taken_back(&mut farm, "bob");
