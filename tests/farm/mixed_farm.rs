@@ -92,9 +92,12 @@ fn sessions_go_to_old_and_new_servers_and_one_on_an_old_server_is_taken_over_and
     let mut caller = farm.lab.caller("caller").unwrap();
     let placed = place_many(&farm, &mut caller, 40);
     println!("40 new sessions: {placed:?}");
-    for server in [OLD, NEW[0], NEW[1]] {
+    for server in NEW {
         assert!(placed.contains_key(&server.to_string()), "{placed:?}");
     }
+    // The old server tells the load of the whole machine, so it may come last; it is ranked.
+    let ranked = farm.programs[0].log_lines(&["placement decision", "among 3 servers", "s1"]);
+    assert!(!ranked.is_empty(), "{placed:?}\n{}", farm.story());
 
     // Somebody works on the old server.
     let login = Login {
@@ -150,7 +153,7 @@ fn sessions_go_to_old_and_new_servers_and_one_on_an_old_server_is_taken_over_and
 }
 
 #[test]
-fn an_old_server_that_is_gone_is_waited_for_once() {
+fn an_old_server_that_is_gone_is_waited_for_by_two_users_at_most() {
     let Some(farm) = farm_with_one_old_server() else {
         return;
     };
@@ -175,8 +178,13 @@ fn an_old_server_that_is_gone_is_waited_for_once() {
     );
     assert_ne!(first.server().unwrap(), "s1");
     assert!(first.took < Duration::from_secs(6), "{:?}", first.took);
+    // Silent about one user only, it may be that user's home: a second one waits as long.
     assert!(
-        others[others.len() - 1] < Duration::from_secs(1),
+        others[others.len() - 1] < Duration::from_secs(6),
+        "{others:?}"
+    );
+    assert!(
+        others[others.len() - 2] < Duration::from_secs(1),
         "{others:?}"
     );
 
