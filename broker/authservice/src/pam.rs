@@ -1,7 +1,7 @@
 //! What does PAM say about a user and a password, and does it take another password?
 //!
 //! Runs in a process of its own, for one question. What is answered to prompts is for
-//! [`crate::answers`].
+//! `answers`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
