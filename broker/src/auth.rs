@@ -79,6 +79,10 @@ pub struct Granted {
 pub enum Renewal {
     /// It can: the AUTHID that came is spent.
     Next,
+    /// It can, but the client does not wait for it before it sends its next request, as with
+    /// events: the AUTHID that came stays good, or what crosses it on its way would be
+    /// refused. Who came with a password is given one.
+    Unspent,
     /// It can't, as for `testcon`: the AUTHID that came stays good.
     Keep,
 }
@@ -480,11 +484,14 @@ impl Authenticator {
         if how.authid.is_static {
             return Ok(Some(authid.clone()));
         }
-        if renewal == Renewal::Keep {
-            return match self.spent().holds(&facts) {
-                true => Err(WhyDenied::AuthIdSpent),
-                false => Ok(None),
-            };
+        match renewal {
+            Renewal::Next => {}
+            Renewal::Unspent | Renewal::Keep => {
+                return match self.spent().holds(&facts) {
+                    true => Err(WhyDenied::AuthIdSpent),
+                    false => Ok(None),
+                };
+            }
         }
         let used = self.spent().spend(&facts, now);
         let used = used.or(Err(WhyDenied::AuthIdSpent))?;

@@ -179,6 +179,29 @@ async fn testcon_uses_up_no_authid() {
 }
 
 #[tokio::test]
+async fn events_that_cross_each_other_are_all_let_in_by_one_authid() {
+    let farm = Farm::new("office");
+    let (one, two) = (farm.replica("broker1"), farm.replica("broker2"));
+    let mut client = Client::new(open());
+    // {plain-clientevent}: with a password there is an AUTHID in the answer.
+    let begun = client.send(&one, "alice", DESK, Renewal::Unspent).await;
+    let given = begun.unwrap().authid.unwrap();
+    given.expose().clone_into(&mut client.authid);
+    for replica in [&one, &two, &one] {
+        let event = client.send(replica, "alice", DESK, Renewal::Unspent).await;
+        // A client that was told one here could take it for newer than that of a list.
+        assert!(event.unwrap().authid.is_none());
+    }
+    let elsewhere = client.send(&one, "alice", OTHER_DESK, Renewal::Unspent);
+    assert_eq!(why(elsewhere.await), Some(WhyDenied::AuthIdAddress));
+    let used = client.authid.clone();
+    client.ask(&one).await.unwrap();
+    client.authid = used;
+    let late = client.send(&one, "alice", DESK, Renewal::Unspent).await;
+    assert_eq!(why(late), Some(WhyDenied::AuthIdSpent));
+}
+
+#[tokio::test]
 async fn a_static_authid_stays_the_same_and_ends_in_time() {
     let farm = Farm::new("office");
     let (one, two) = (farm.replica("broker1"), farm.replica("broker2"));

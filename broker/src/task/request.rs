@@ -96,11 +96,11 @@ impl Task {
     pub fn renewal(self) -> Renewal {
         match self {
             Self::TestConnection => Renewal::Keep,
-            Self::ListSessions
-            | Self::SelectSession
-            | Self::SetPassword
-            | Self::ClientEvent
-            | Self::Other => Renewal::Next,
+            // X2Go Client sends the next one before it has the answer to the last.
+            Self::ClientEvent => Renewal::Unspent,
+            Self::ListSessions | Self::SelectSession | Self::SetPassword | Self::Other => {
+                Renewal::Next
+            }
         }
     }
 }
