@@ -172,6 +172,8 @@ impl AgentService {
         request: &Request<v1::StatusRequest>,
     ) -> Result<v1::StatusResponse, ServiceError> {
         authorise(request.extensions(), Rpc::Status)?;
+        // An operator who has just changed something wants to see it changed.
+        self.inventory.look().await;
         let snapshot = self.inventory.subscribe().await?.snapshot;
         let keys = self.keys.state();
         Ok(v1::StatusResponse {
