@@ -11,12 +11,13 @@
 //! and not of names.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use proto::BrokerUser;
 use ring::digest::{Context, SHA256};
 
 use crate::config::FailureLimits;
+use crate::network::network_of;
 
 /// The failures of late. Times are milliseconds.
 #[derive(Debug)]
@@ -178,7 +179,7 @@ impl Failures {
     fn keys(&self, user: &BrokerUser, client: IpAddr) -> Keys {
         // Whatever the spelling: some directories tell small letters from capitals in no name.
         let user = user.canonical().to_ascii_lowercase();
-        let client = prefix(client).to_string();
+        let client = network_of(client).to_string();
         Keys {
             user_at: self.key(b'b', &user, &client),
             address: self.key(b'a', "", &client),
@@ -232,17 +233,6 @@ fn make_room<T>(map: &mut HashMap<Key, T>, most: usize, last: impl Fn(&T) -> u64
         room -= usize::from(stays);
         stays
     });
-}
-
-/// One site of IPv6 has a network of 64 bits, and all addresses in it.
-pub(super) fn prefix(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
-        address @ IpAddr::V4(_) => address,
-    }
 }
 
 /// In milliseconds.

@@ -1,7 +1,7 @@
-//! How many connections are open at once: in all, and from one address.
+//! How many connections are open at once: in all, and from one client.
 //!
-//! The bound per address keeps one client from taking the places of all others; the
-//! bound in all keeps the memory of the process bounded.
+//! The bound per client, an address of IPv4 or a network of IPv6, keeps one from taking the
+//! places of all others; the bound in all keeps the memory of the process bounded.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,33 +9,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many connections each address has open.
-type ByAddress = Arc<Mutex<HashMap<IpAddr, usize>>>;
+use crate::network::network_of;
+
+/// How many connections each client has open.
+type ByClient = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
 /// Hands out places for connections.
 #[derive(Clone, Debug)]
 pub struct Places {
     all: Arc<Semaphore>,
-    by_address: ByAddress,
-    per_address: usize,
+    by_client: ByClient,
+    per_client: usize,
 }
 
 /// A place for one connection; dropped, it is free again.
 #[derive(Debug)]
 pub struct Place {
     _permit: OwnedSemaphorePermit,
-    counted: Option<(IpAddr, ByAddress)>,
+    counted: Option<(IpAddr, ByClient)>,
 }
 
 impl Places {
-    /// `in_all` places, of which one address gets at most `per_address`.
+    /// `in_all` places, of which one client gets at most `per_client`.
     #[must_use]
-    pub fn new(in_all: usize, per_address: usize) -> Self {
+    pub fn new(in_all: usize, per_client: usize) -> Self {
         let in_all = in_all.min(Semaphore::MAX_PERMITS);
         Self {
             all: Arc::new(Semaphore::new(in_all)),
-            by_address: Arc::default(),
-            per_address,
+            by_client: Arc::default(),
+            per_client,
         }
     }
 
@@ -49,39 +51,39 @@ impl Places {
     /// Without an address only the bound in all counts.
     #[must_use]
     pub fn take(&self, permit: OwnedSemaphorePermit, address: Option<IpAddr>) -> Option<Place> {
-        let Some(address) = address.map(|address| address.to_canonical()) else {
+        let Some(client) = address.map(network_of) else {
             return Some(Place {
                 _permit: permit,
                 counted: None,
             });
         };
-        let mut by_address = self
-            .by_address
+        let mut by_client = self
+            .by_client
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let n_open = by_address.entry(address).or_default();
-        if *n_open >= self.per_address {
+        let n_open = by_client.entry(client).or_default();
+        if *n_open >= self.per_client {
             return None;
         }
         *n_open += 1;
-        let by_address = Arc::clone(&self.by_address);
+        let by_client = Arc::clone(&self.by_client);
         Some(Place {
             _permit: permit,
-            counted: Some((address, by_address)),
+            counted: Some((client, by_client)),
         })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some((address, by_address)) = &self.counted else {
+        let Some((client, by_client)) = &self.counted else {
             return;
         };
-        let mut by_address = by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(n_open) = by_address.get_mut(address) {
+        let mut by_client = by_client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n_open) = by_client.get_mut(client) {
             *n_open -= 1;
             if *n_open == 0 {
-                by_address.remove(address);
+                by_client.remove(client);
             }
         }
     }
@@ -109,12 +111,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_host_with_a_network_of_ipv6_is_one_client() {
+        let places = Places::new(10, 2);
+        let first = take(&places, "2001:db8::1").await;
+        let second = take(&places, "2001:db8::ffff:2").await;
+        assert!(first.is_some() && second.is_some());
+        assert!(take(&places, "2001:db8::3").await.is_none());
+        assert!(take(&places, "2001:db8:0:1::1").await.is_some());
+    }
+
+    #[tokio::test]
     async fn closed_connections_leave_nothing_behind() {
         let places = Places::new(1, 1);
         for _ in 0..3 {
             drop(take(&places, "10.0.0.1").await.unwrap());
         }
-        assert!(places.by_address.lock().unwrap().is_empty());
+        assert!(places.by_client.lock().unwrap().is_empty());
         assert_eq!(places.all.available_permits(), 1);
     }
 }
