@@ -35,7 +35,7 @@ use crate::config::load::Origin;
 use crate::config::{Config, GossipTiming, MeshConfig};
 use crate::frontend::https::sites::Sites;
 use crate::frontend::https::socket::BindError;
-use crate::frontend::https::{Places, Serving};
+use crate::frontend::https::{Bodies, Places, Serving};
 use crate::frontend::ssh::SshSocketError;
 use crate::groups::{self, GroupLimits, GroupsOwner};
 use crate::load_checker::LoadChecker;
@@ -206,6 +206,7 @@ pub async fn run(config: Config, origin: Origin, mut process: Process) -> Result
         authenticator,
         placing,
         request_timeout: config.limits.request_timeout,
+        bodies: Bodies::default(),
         sites: Vec::new(),
         reloaders: Vec::new(),
         groups,

@@ -18,7 +18,7 @@ use crate::config::load::Origin;
 use crate::config::{Config, NamedBroker};
 use crate::frontend::https::sites::Site;
 use crate::frontend::https::socket::Socket;
-use crate::frontend::https::{Frontend, HttpListener, router};
+use crate::frontend::https::{Bodies, Frontend, HttpListener, router};
 use crate::frontend::ssh::{AccountLimits, Accounts, SshFrontend, SshListener, SshSocket};
 use crate::groups::GroupsHandle;
 use crate::reload::{SettingsReloader, report};
@@ -33,6 +33,7 @@ pub(super) struct Desk {
     pub(super) authenticator: Authenticator,
     pub(super) placing: Placing,
     pub(super) request_timeout: Duration,
+    pub(super) bodies: Bodies,
     pub(super) sites: Vec<Site>,
     pub(super) reloaders: Vec<SettingsReloader>,
     pub(super) groups: GroupsHandle,
@@ -56,6 +57,7 @@ impl Desk {
         let app = router(Frontend {
             broker: broker.clone(),
             request_timeout: self.request_timeout,
+            bodies: self.bodies.clone(),
             clock: self.clock.clone(),
         });
         let location = config.http.location.clone();

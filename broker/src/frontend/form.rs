@@ -9,7 +9,7 @@ mod multipart;
 use proto::{PublicKey, Secret};
 use tracing::debug;
 
-use crate::auth::Credentials;
+use crate::auth::{Credentials, LONGEST_PASSWORD};
 use crate::task::request::{EventFields, Request, Task};
 
 /// Why a request can't be read. The answer is 400 for each.
@@ -140,11 +140,18 @@ impl Fields {
         Ok(())
     }
 
-    /// Keeps a field if it is one that is read.
+    /// Keeps a field if it is one that is read. A value that is too long to mean anything is
+    /// cut, so that requests which wait take little memory: what is left is still too long.
     fn set(&mut self, name: &[u8], value: Vec<u8>) -> Result<(), FormError> {
         let mut known = FIELDS.iter().zip(&mut self.0);
-        if let Some((field, slot)) = known.find(|(field, _)| field.as_bytes() == name) {
-            let value = String::from_utf8(value).or(Err(FormError::NotUtf8 { field }))?;
+        if let Some(((field, longest), slot)) =
+            known.find(|((field, _), _)| field.as_bytes() == name)
+        {
+            let mut value = String::from_utf8(value).or(Err(FormError::NotUtf8 { field }))?;
+            if let Some((end, _)) = value.char_indices().find(|(at, _)| at > longest) {
+                value.truncate(end);
+                value.shrink_to_fit();
+            }
             // A password may hold any character, and is no password any more without it.
             *slot = match *field {
                 "password" | "newpass" => value,
@@ -227,24 +234,30 @@ fn is_multipart(content_type: &str) -> bool {
 
 const MULTIPART: &str = "multipart/form-data";
 
-const FIELDS: [&str; 16] = [
-    "task",
-    "user",
-    "password",
-    "login",
-    "sid",
-    "authid",
-    "pubkey",
-    "newpass",
-    "event",
-    "server",
-    "client",
-    "cmd",
-    "display",
-    "start",
-    "elapsed",
-    "profile-id",
+/// What is read, and the longest value that can be right, in bytes.
+const FIELDS: [(&str, usize); 16] = [
+    ("task", LONGEST_WORD),
+    ("user", LONGEST_WORD),
+    ("password", LONGEST_PASSWORD),
+    ("login", LONGEST_WORD),
+    ("sid", LONGEST_WORD),
+    ("authid", LONGEST_WORD),
+    ("pubkey", LONGEST_KEY),
+    ("newpass", LONGEST_PASSWORD),
+    ("event", LONGEST_WORD),
+    ("server", LONGEST_WORD),
+    ("client", LONGEST_WORD),
+    ("cmd", LONGEST_WORD),
+    ("display", LONGEST_WORD),
+    ("start", LONGEST_WORD),
+    ("elapsed", LONGEST_WORD),
+    ("profile-id", LONGEST_WORD),
 ];
+
+/// AUTHIDs are the longest, with less than a KB; a preset one may be longer.
+const LONGEST_WORD: usize = 4 << 10;
+/// Of RSA with 16,384 bits, with options and a comment: 4 KB.
+const LONGEST_KEY: usize = 16 << 10;
 
 /// The original took 100 MB; no client sends more than some KB.
 pub const MAX_BODY_BYTES: usize = 1 << 20;

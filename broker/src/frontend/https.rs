@@ -1,6 +1,7 @@
 //! The HTTP front end: URLs, methods, bodies and statuses around the tasks.
 
 mod access;
+mod body;
 pub mod forwarded;
 mod limits;
 mod listen;
@@ -16,23 +17,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
-use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use pki::Clock;
 use time::OffsetDateTime;
 use tracing::debug;
 
+pub use body::Bodies;
 pub use limits::{Place, Places};
 pub use listen::{ClientAddress, HttpListener, Serving};
 
 use crate::config::Refusal;
-use crate::frontend::form::{self, Dialect, MAX_BODY_BYTES};
+use crate::frontend::form::{self, Dialect};
 use crate::frontend::{json, plain};
 use crate::settings::Settings;
 use crate::task::list_sessions::HostsShown;
@@ -47,6 +47,8 @@ pub struct Frontend {
     pub broker: Broker,
     /// From the first byte of a request to its last.
     pub request_timeout: Duration,
+    /// Reads bodies; shared by all brokers of a daemon.
+    pub bodies: Bodies,
     /// For the dates in answers.
     pub clock: Clock,
 }
@@ -193,10 +195,10 @@ impl Frontend {
         if head.headers.contains_key(header::CONTENT_ENCODING) {
             return Err(StatusCode::BAD_REQUEST);
         }
-        let body = tokio::time::timeout(self.request_timeout, read_body(body));
+        let body = tokio::time::timeout(self.request_timeout, self.bodies.read(body));
         let body = body.await.or(Err(StatusCode::REQUEST_TIMEOUT))??;
         let query = head.uri.query().unwrap_or_default();
-        form::parse_as(dialect, query, content_type, &body).map_err(|error| {
+        form::parse_as(dialect, query, content_type, &body.bytes).map_err(|error| {
             debug!(error = %error, "a request can't be read");
             StatusCode::BAD_REQUEST
         })
@@ -226,23 +228,6 @@ fn asks_for_connection_only(dialect: Dialect, request: &task::request::Request) 
     dialect == Dialect::Plain
         && request.task == Task::TestConnection
         && named.iter().all(|value| value.is_empty())
-}
-
-async fn read_body(body: Body) -> Result<Bytes, StatusCode> {
-    // A body that is announced as too large need not be sent at all.
-    if usize::try_from(body.size_hint().lower())
-        .map_or(true, |announced| announced > MAX_BODY_BYTES)
-    {
-        return Err(StatusCode::PAYLOAD_TOO_LARGE);
-    }
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(error) => {
-            debug!(error = %error, "a request's body could not be read");
-            Err(StatusCode::BAD_REQUEST)
-        }
-    }
 }
 
 #[cfg(test)]

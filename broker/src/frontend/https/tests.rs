@@ -10,7 +10,7 @@ use proptest::prelude::{ProptestConfig, prop_assert, proptest};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::{ClientAddress, Frontend, asks_for_connection_only, backend_name, router};
+use super::{Bodies, ClientAddress, Frontend, asks_for_connection_only, backend_name, router};
 use crate::agents::KeyReturns;
 use crate::auth::Authenticator;
 use crate::auth::testing::Farm;
@@ -142,6 +142,7 @@ impl Site {
         let app = router(Frontend {
             broker: Broker::new(settings, authenticator, directory, placing),
             request_timeout: Duration::from_secs(10),
+            bodies: Bodies::default(),
             clock: farm.clock,
         });
         Self {
