@@ -9,9 +9,8 @@ use std::net::IpAddr;
 use proto::{BrokerUser, Secret};
 
 use super::decision::Step;
-use super::{
-    Asked, Authenticated, Authenticator, Credentials, Denied, Granted, Renewal, WhyDenied,
-};
+use super::told::Asked;
+use super::{Authenticated, Authenticator, Credentials, Denied, Granted, Renewal, WhyDenied};
 use super::{Source, checked_or_denied, decision, preset};
 use crate::audit::By;
 use crate::config::{AuthConfig, Mechanism};
@@ -132,9 +131,17 @@ impl Authenticator {
         new: &Secret,
         client: IpAddr,
     ) -> Result<PasswordChange, WhyDenied> {
+        let queued = self.inner.slots.enter(client).ok_or(WhyDenied::Unavailable);
+        let asked = Asked {
+            how,
+            credentials,
+            client,
+        };
+        let queued = self.audited_if_denied(asked, By::Password, queued)?;
         let (this, how) = (self.clone(), how.clone());
         let (sent, new) = (credentials.clone(), new.clone());
         let changing = self.inner.checks.spawn(async move {
+            let _queued = queued;
             let passwords = &this.inner.passwords;
             let asked = passwords.change(&user, &sent.password, &new, client);
             let changed = this.guarded(&how.failures, &user, client, asked).await;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use proto::{BrokerUser, PamVerdict, Secret};
+use proto::{BrokerUser, MAX_PAM_MESSAGE, PamVerdict, Secret};
 use tracing::{info, warn};
 
 use super::https_get::HttpsGet;
@@ -36,7 +36,8 @@ impl Passwords {
         if matches!(mechanism, Mechanism::None | Mechanism::LocalPeer) {
             return Ok(());
         }
-        let Some(user) = user.filter(|_| !password.expose().is_empty()) else {
+        let can_be = (1..=LONGEST_PASSWORD).contains(&password.expose().len());
+        let Some(user) = user.filter(|_| can_be) else {
             return Err(WhyDenied::Password);
         };
         match mechanism {
@@ -111,3 +112,6 @@ impl Passwords {
         }
     }
 }
+
+/// PAM takes none that is longer, and no web server a header with it.
+pub(crate) const LONGEST_PASSWORD: usize = MAX_PAM_MESSAGE;

@@ -4,87 +4,74 @@
 //! place leaves room for everybody else. It also makes wrong ones count before the next
 //! are looked at.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::BrokerUser;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::network::network_of;
+use crate::places::{Place, PlacesOfEach};
+
 /// Places for passwords that are looked at.
 #[derive(Debug)]
 pub(super) struct Slots {
-    users: Places<(String, IpAddr)>,
-    addresses: Places<IpAddr>,
+    users: PlacesOfEach<(String, IpAddr)>,
+    addresses: PlacesOfEach<IpAddr>,
     patience: Duration,
+    queue: Arc<Semaphore>,
+    queued: PlacesOfEach<IpAddr>,
+}
+
+/// Leave to be looked at or to wait for it: clients that hang up leave theirs behind.
+#[derive(Debug)]
+pub(super) struct Queued {
+    _in_all: OwnedSemaphorePermit,
+    _of_client: Place,
 }
 
 /// A place; others may have it when it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
-    _user: OwnedSemaphorePermit,
-    _address: OwnedSemaphorePermit,
-}
-
-/// Places of each key, for as long as somebody has one or waits for one.
-#[derive(Debug)]
-struct Places<K> {
-    each: usize,
-    known: Mutex<HashMap<K, Weak<Semaphore>>>,
+    _user: Place,
+    _address: Place,
 }
 
 impl Default for Slots {
     fn default() -> Self {
         Self {
-            users: Places::new(PER_USER),
-            addresses: Places::new(PER_ADDRESS),
+            users: PlacesOfEach::new(PER_USER),
+            addresses: PlacesOfEach::new(PER_ADDRESS),
             patience: PATIENCE,
+            queue: Arc::new(Semaphore::new(MAX_QUEUED)),
+            queued: PlacesOfEach::new(MAX_QUEUED_OF_CLIENT),
         }
     }
 }
 
 impl Slots {
+    /// Leave to wait; none where too many do already.
+    pub(super) fn enter(&self, client: IpAddr) -> Option<Queued> {
+        Some(Queued {
+            _of_client: self.queued.try_take(network_of(client))?,
+            _in_all: Arc::clone(&self.queue).try_acquire_owned().ok()?,
+        })
+    }
+
     /// Waits for a place; none when it takes too long.
     pub(super) async fn take(&self, user: &BrokerUser, client: IpAddr) -> Option<Slot> {
+        let client = network_of(client);
         let taken = async {
             // First the narrow one, so that who waits there holds no other.
-            let user = self.users.take((user.canonical(), client)).await?;
-            let address = self.addresses.take(client).await?;
-            Some(Slot {
+            let user = self.users.take((user.canonical(), client)).await;
+            let address = self.addresses.take(client).await;
+            Slot {
                 _user: user,
                 _address: address,
-            })
+            }
         };
-        tokio::time::timeout(self.patience, taken).await.ok()?
-    }
-}
-
-impl<K: Eq + Hash> Places<K> {
-    fn new(each: usize) -> Self {
-        Self {
-            each,
-            known: Mutex::default(),
-        }
-    }
-
-    async fn take(&self, key: K) -> Option<OwnedSemaphorePermit> {
-        self.of(key).acquire_owned().await.ok()
-    }
-
-    fn of(&self, key: K) -> Arc<Semaphore> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(places) = known.get(&key).and_then(Weak::upgrade) {
-            return places;
-        }
-        // Those that nobody uses are as many as those in use at most.
-        if known.len() == known.capacity() {
-            known.retain(|_, places| places.strong_count() > 0);
-        }
-        let places = Arc::new(Semaphore::new(self.each));
-        known.insert(key, Arc::downgrade(&places));
-        places
+        tokio::time::timeout(self.patience, taken).await.ok()
     }
 }
 
@@ -93,6 +80,12 @@ const PER_USER: usize = 4;
 
 /// Three quarters of what the authservice does at the same time.
 const PER_ADDRESS: usize = 24;
+
+/// As many as one client may have connections.
+const MAX_QUEUED_OF_CLIENT: usize = 256;
+
+/// With their passwords some 80 MB.
+const MAX_QUEUED: usize = 4096;
 
 /// As long as a client waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -103,7 +96,7 @@ mod tests {
 
     use proto::BrokerUser;
 
-    use super::{PER_ADDRESS, PER_USER, Slots};
+    use super::{MAX_QUEUED_OF_CLIENT, PER_ADDRESS, PER_USER, Slots};
 
     fn user(name: &str) -> BrokerUser {
         BrokerUser::parse(name).unwrap()
@@ -130,12 +123,19 @@ mod tests {
         assert!(slots.take(&user("alice"), DESK).await.is_some());
     }
 
-    #[tokio::test]
-    async fn those_who_left_are_forgotten() {
+    #[test]
+    fn a_client_that_sends_and_hangs_up_fills_its_own_queue_only() {
         let slots = Slots::default();
-        for n in 0..10_000 {
-            drop(slots.take(&user(&format!("u{n}")), DESK).await);
-        }
-        assert!(slots.users.known.lock().unwrap().len() < 100);
+        let (here, beside) = (
+            IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+            IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 2]),
+        );
+        let mut queued: Vec<_> = (0..MAX_QUEUED_OF_CLIENT)
+            .map(|_| slots.enter(here).unwrap())
+            .collect();
+        assert!(slots.enter(beside).is_none());
+        assert!(slots.enter(DESK).is_some());
+        queued.pop();
+        assert!(slots.enter(beside).is_some());
     }
 }
