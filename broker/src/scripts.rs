@@ -9,15 +9,20 @@ mod message;
 mod run;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use message::{Change, ChangeError, Facts, Server, Stage, Values};
 pub use run::ScriptError;
+
+use crate::network::network_of;
+use crate::places::PlacesOfEach;
 
 /// Which scripts run, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +35,13 @@ pub struct ScriptsConfig {
     pub names: HashMap<Stage, Vec<String>>,
 }
 
-/// Runs scripts; a bounded number of them at once.
+/// Runs scripts; a bounded number of them at once, in all and for each client.
 #[derive(Clone, Debug)]
 pub struct Scripts {
     places: Arc<Semaphore>,
+    of_client: Arc<PlacesOfEach<IpAddr>>,
+    /// Scripts that run; each for its deadline at most.
+    running: TaskTracker,
 }
 
 /// A script said no, or could not be asked.
@@ -53,6 +61,8 @@ impl Default for Scripts {
     fn default() -> Self {
         Self {
             places: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+            of_client: Arc::new(PlacesOfEach::new(MAX_OF_CLIENT)),
+            running: TaskTracker::new(),
         }
     }
 }
@@ -82,20 +92,11 @@ impl Scripts {
         name: &str,
         facts: &mut Facts,
     ) -> Result<(), Refused> {
-        let run = async {
-            let _place = self.places.acquire().await.ok();
-            run::run(&config.directory.join(name), facts.to_json(stage)).await
-        };
-        let output = match tokio::time::timeout(config.deadline, run).await {
-            Ok(Ok(output)) => output,
-            Ok(Err(error)) => {
+        let output = match self.output(config, stage, name, facts).await {
+            Ok(output) => output,
+            Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 warn!(script = name, %stage, error, "a script failed; the request is refused");
-                return Err(Refused);
-            }
-            Err(_elapsed) => {
-                let limit = config.deadline;
-                warn!(script = name, %stage, ?limit, "a script took too long; the request is refused");
                 return Err(Refused);
             }
         };
@@ -117,10 +118,41 @@ impl Scripts {
             }
         }
     }
+
+    /// What a script says. Its deadline begins when it has its place, for which it waits as
+    /// long at most. In a task of its own: the place is free again when the script is gone,
+    /// also when nobody waits for its answer any more.
+    async fn output(
+        &self,
+        config: &ScriptsConfig,
+        stage: Stage,
+        name: &str,
+        facts: &Facts,
+    ) -> Result<Vec<u8>, ScriptError> {
+        let limit = config.deadline;
+        let places = async {
+            // First the narrow one, so that who waits there holds no other.
+            let of_client = self.of_client.take(network_of(facts.client)).await;
+            let place = Arc::clone(&self.places).acquire_owned().await;
+            (of_client, place)
+        };
+        let places = tokio::time::timeout(limit, places).await;
+        let places = places.or(Err(ScriptError::Busy(limit)))?;
+        let (script, input) = (config.directory.join(name), facts.to_json(stage));
+        let running = self.running.spawn(async move {
+            let said = run::run(&script, input, limit).await;
+            drop(places);
+            said
+        });
+        running.await.unwrap_or(Err(ScriptError::Broken))
+    }
 }
 
 /// Each is a process; more at once would be a way to fill the machine.
 const MAX_AT_ONCE: usize = 16;
+
+/// A quarter: whoever sends many requests waits for their own scripts, and not others.
+const MAX_OF_CLIENT: usize = 4;
 
 #[cfg(test)]
 mod tests;

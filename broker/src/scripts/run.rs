@@ -4,7 +4,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -39,28 +42,57 @@ pub enum ScriptError {
     /// More than 64 KB.
     #[error("the script wrote more than 64 KB")]
     TooMuch,
+    /// It was killed.
+    #[error("the script took longer than {0:?}")]
+    TooSlow(Duration),
+    /// It was not started.
+    #[error("too many scripts ran for {0:?}")]
+    Busy(Duration),
+    /// A bug of ours.
+    #[error("the task that ran the script ended early")]
+    Broken,
 }
 
-/// Runs a script with `input` and returns its output. Dropped early, it kills the script.
-pub(super) async fn run(path: &Path, input: Vec<u8>) -> Result<Vec<u8>, ScriptError> {
+/// Runs a script with `input` and returns its output. When it ends, so has the script, and
+/// whatever it started, unless that has left its process group.
+pub(super) async fn run(
+    path: &Path,
+    input: Vec<u8>,
+    limit: Duration,
+) -> Result<Vec<u8>, ScriptError> {
     let start = |source| ScriptError::Start {
         path: path.to_owned(),
         source,
     };
     check(path).await?;
     let mut child = command(path).spawn().map_err(start)?;
-    let talked = talk(&mut child, input).await;
+    let talked = tokio::time::timeout(limit, async {
+        let said = talk(&mut child, input).await?;
+        let status = child.wait().await.map_err(ScriptError::Talk)?;
+        Ok((said, status))
+    });
+    let talked = talked.await.unwrap_or(Err(ScriptError::TooSlow(limit)));
     // One that is still writing would wait for ever.
     if talked.is_err() {
-        let _ = child.start_kill();
+        kill_all(&child);
+        let _ = child.wait().await;
     }
-    let status = child.wait().await.map_err(ScriptError::Talk)?;
-    let (output, said) = talked?;
+    let ((output, said), status) = talked?;
     if status.success() {
         Ok(output)
     } else {
         let said = String::from_utf8_lossy(&said).trim().to_owned();
         Err(ScriptError::Failed { status, said })
+    }
+}
+
+/// Kills the script and what it has started. While it was not waited for, its number is
+/// nobody else's.
+fn kill_all(child: &Child) {
+    let group = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(group) = group {
+        // Gone already, at worst.
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
 }
 
@@ -84,7 +116,7 @@ async fn check(path: &Path) -> Result<(), ScriptError> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the operator's scripts are the one thing that a replica starts"
+    reason = "beside ssh for old agents, the operator's scripts are all that a replica starts"
 )]
 fn command(path: &Path) -> Command {
     let mut command = Command::new(path);

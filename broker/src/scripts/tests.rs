@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Change, Facts, Refused, Scripts, ScriptsConfig, Stage};
+use super::{Change, Facts, MAX_AT_ONCE, MAX_OF_CLIENT, Refused, Scripts, ScriptsConfig, Stage};
 use crate::scripts::message::Server;
 
 fn facts() -> Facts {
@@ -91,23 +91,75 @@ async fn a_script_that_refuses_fails_or_is_odd_lets_nobody_in() {
 
 #[tokio::test]
 async fn a_script_that_hangs_is_killed_at_its_deadline() {
-    let (dir, mut config) = site("#!/bin/sh\necho $$ > $0.pid\nexec sleep 600\n");
+    // As scripts do that ask a directory: the shell waits for another program.
+    let (dir, mut config) =
+        site("#!/bin/sh\nsleep 600 & echo $! > $0.new; mv $0.new $0.pid; wait\n");
     if !is_root(&dir) {
         return;
     }
-    config.deadline = Duration::from_millis(300);
+    config.deadline = Duration::from_millis(500);
     assert_eq!(run(&config, &mut facts()).await, Err(Refused));
     let pid = std::fs::read_to_string(dir.path().join("check.pid")).unwrap();
     let process = format!("/proc/{}", pid.trim());
     for _ in 0..200 {
         let state = std::fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
-        // A zombie was killed as well; the runtime collects it later.
+        // A zombie was killed as well; the system collects it later.
         if state.is_empty() || state.contains(") Z ") {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{process} is still there");
+}
+
+#[tokio::test]
+async fn one_client_takes_a_quarter_of_the_places_and_others_are_asked_meanwhile() {
+    // Each hangs until all of this client's have begun, and then for ever.
+    let (dir, config) = site(
+        "#!/bin/sh\nread -r request\ncase $request in *10.0.0.1*) \
+                              : > $0.$$; sleep 600;; esac\n",
+    );
+    if !is_root(&dir) {
+        return;
+    }
+    let scripts = Scripts::default();
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let (scripts, config) = (scripts.clone(), config.clone());
+        crowd.spawn(async move { scripts.run(&config, Stage::PreAuth, &mut facts()).await });
+    }
+    let begun = || std::fs::read_dir(dir.path()).unwrap().count() - 1;
+    while begun() < MAX_OF_CLIENT {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut other = facts();
+    other.client = "10.0.0.2".parse().unwrap();
+    let asked = scripts.run(&config, Stage::PreAuth, &mut other);
+    assert_eq!(asked.await, Ok(()));
+    assert_eq!(begun(), MAX_OF_CLIENT);
+}
+
+#[tokio::test]
+async fn a_script_whose_client_hung_up_keeps_its_place_until_it_is_gone() {
+    let (dir, mut config) = site("#!/bin/sh\n: > $0.begun; sleep 600\n");
+    if !is_root(&dir) {
+        return;
+    }
+    config.deadline = Duration::from_millis(500);
+    let scripts = Scripts::default();
+    let begun = dir.path().join("check.begun");
+    {
+        let mut facts = facts();
+        let mut asked = std::pin::pin!(scripts.run(&config, Stage::PreAuth, &mut facts));
+        while !begun.exists() {
+            let pause = tokio::time::sleep(Duration::from_millis(10));
+            tokio::select! { _ = &mut asked => panic!("it hangs"), () = pause => {} }
+        }
+    }
+    assert_eq!(scripts.places.available_permits(), MAX_AT_ONCE - 1);
+    scripts.running.close();
+    scripts.running.wait().await;
+    assert_eq!(scripts.places.available_permits(), MAX_AT_ONCE);
 }
 
 #[tokio::test]
