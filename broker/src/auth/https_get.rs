@@ -4,6 +4,7 @@
 //! root that is trusted and hold the server's name. Status 200 to 299 means yes, 401 and
 //! 403 mean no; a redirect is followed nowhere, since it would take the password along.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,26 +17,26 @@ use pki::{HttpsClientError, https_client_config};
 use proto::{BrokerUser, Secret};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 use zeroize::Zeroizing;
 
 use crate::config::HttpsGetConfig;
+use crate::places::PlacesOfEach;
 
 /// Asks web servers.
 #[derive(Debug)]
 pub(super) struct HttpsGet {
-    trust: Mutex<Option<Trust>>,
-    room: Semaphore,
+    trust: Mutex<HashMap<PathBuf, Trust>>,
+    /// Of each web server: one that hangs holds up nobody who is asked about elsewhere.
+    room: PlacesOfEach<(String, u16)>,
     deadline: Duration,
 }
 
 /// The roots of a file as it was when it was read.
 #[derive(Debug)]
 struct Trust {
-    path: PathBuf,
     modified: Option<SystemTime>,
     config: Arc<ClientConfig>,
 }
@@ -62,8 +63,8 @@ pub(super) enum HttpsGetError {
 impl Default for HttpsGet {
     fn default() -> Self {
         Self {
-            trust: Mutex::new(None),
-            room: Semaphore::new(AT_ONCE),
+            trust: Mutex::default(),
+            room: PlacesOfEach::new(AT_ONCE),
             deadline: DEADLINE,
         }
     }
@@ -89,8 +90,7 @@ impl HttpsGet {
         user: &BrokerUser,
         password: &Secret,
     ) -> Result<bool, HttpsGetError> {
-        // Never closed: an error can't be.
-        let _room = self.room.acquire().await.ok();
+        let _room = self.room.take((config.host.clone(), config.port)).await;
         let trust = self.trust(config.ca_file.as_deref().unwrap_or(Path::new(SYSTEM_ROOTS)))?;
         let name = ServerName::try_from(config.host.clone())?;
         let status = get(trust, name, config, user, password).await;
@@ -107,17 +107,19 @@ impl HttpsGet {
     fn trust(&self, path: &Path) -> Result<Arc<ClientConfig>, HttpsClientError> {
         let modified = fs::metadata(path).and_then(|found| found.modified()).ok();
         let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = trust.as_ref()
-            && (known.path.as_path(), known.modified) == (path, modified)
-        {
+        if let Some(known) = trust.get(path).filter(|known| known.modified == modified) {
             return Ok(Arc::clone(&known.config));
         }
         let config = https_client_config(path)?;
-        *trust = Some(Trust {
-            path: path.to_owned(),
+        // Files that no configuration names any more.
+        if trust.len() >= MAX_FILES {
+            trust.clear();
+        }
+        let known = Trust {
             modified,
             config: Arc::clone(&config),
-        });
+        };
+        trust.insert(path.to_owned(), known);
         Ok(config)
     }
 }
@@ -197,8 +199,11 @@ const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Name look-up, connection and answer together.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Questions at the same time; more wait, within their deadline.
+/// Questions to one web server at the same time; more wait, within their deadline.
 const AT_ONCE: usize = 64;
+
+/// Files with roots: one for each broker that has its own.
+const MAX_FILES: usize = 64;
 
 /// Room for the first line of an answer.
 const STATUS_BYTES: usize = 1024;
