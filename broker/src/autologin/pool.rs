@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::Username;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ pub struct KeyPairsOwner {
     make: Arc<Make>,
     asks: mpsc::Receiver<Ask>,
     ready: VecDeque<KeyPair>,
-    waiting: VecDeque<oneshot::Sender<KeyPair>>,
+    waiting: VecDeque<Taker>,
     /// At most one runs: the rest of the processor is for those who ask.
     making: JoinSet<Result<KeyPair, PairError>>,
     is_wanted: bool,
@@ -49,7 +50,14 @@ pub enum NoKeyPair {
 enum Ask {
     /// Somebody will want one soon.
     Prepare,
-    Take(oneshot::Sender<KeyPair>),
+    Take(Taker),
+}
+
+/// A login that waits.
+#[derive(Debug)]
+struct Taker {
+    user: Username,
+    pair: oneshot::Sender<KeyPair>,
 }
 
 impl KeyPairs {
@@ -59,13 +67,17 @@ impl KeyPairs {
         let _ = self.asks.try_send(Ask::Prepare);
     }
 
-    /// Takes a pair, which nobody else gets.
+    /// Takes a pair for a login of `user`, which nobody else gets.
     ///
     /// # Errors
     /// When there is none within [`KEY_WAIT`].
-    pub async fn take(&self) -> Result<KeyPair, NoKeyPair> {
+    pub async fn take(&self, user: &Username) -> Result<KeyPair, NoKeyPair> {
         let (sender, pair) = oneshot::channel();
-        let sent = self.asks.try_send(Ask::Take(sender));
+        let taker = Taker {
+            user: user.clone(),
+            pair: sender,
+        };
+        let sent = self.asks.try_send(Ask::Take(taker));
         sent.or(Err(NoKeyPair::Crowded))?;
         match tokio::time::timeout(KEY_WAIT, pair).await {
             Ok(Ok(pair)) => Ok(pair),
@@ -113,9 +125,11 @@ impl KeyPairsOwner {
     fn answer(&mut self, ask: Ask) {
         self.is_wanted = true;
         if let Ask::Take(taker) = ask {
-            self.waiting.retain(|waiting| !waiting.is_closed());
+            self.waiting.retain(|waiting| !waiting.pair.is_closed());
+            let of_user = self.waiting.iter().filter(|other| other.user == taker.user);
+            let has_room = of_user.count() < MAX_OF_USER && self.waiting.len() < MAX_WAITING;
             // Who is not taken in finds the answer dropped, and does not wait.
-            if self.waiting.len() < MAX_WAITING {
+            if has_room {
                 self.waiting.push_back(taker);
             }
         }
@@ -150,7 +164,7 @@ impl KeyPairsOwner {
         {
             let taker = self.waiting.pop_front();
             // A pair that was not taken has been seen by nobody.
-            if let Some(Err(pair)) = taker.map(|taker| taker.send(pair)) {
+            if let Some(Err(pair)) = taker.map(|taker| taker.pair.send(pair)) {
                 self.ready.push_front(pair);
             }
         }
@@ -187,6 +201,9 @@ const MAX_READY: usize = 32;
 
 /// Who comes behind so many would wait longer than [`KEY_WAIT`] anyway.
 const MAX_WAITING: usize = 32;
+
+/// One user who logs in again and again leaves the pairs to others.
+const MAX_OF_USER: usize = 2;
 
 /// Asks are taken in at once; this is for a moment in which the owner does not run.
 const MAX_ASKS: usize = 256;

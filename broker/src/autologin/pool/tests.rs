@@ -4,11 +4,13 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use proto::{PublicKey, Secret};
+use proto::{PublicKey, Secret, Username};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{KeyPair, KeyPairs, KeyPairsOwner, MAX_READY, MAX_WAITING, NoKeyPair, PairError};
+use super::{
+    KeyPair, KeyPairs, KeyPairsOwner, MAX_OF_USER, MAX_READY, MAX_WAITING, NoKeyPair, PairError,
+};
 
 /// Pairs with numbers instead of keys, each made when a permit for it comes. Dropping the
 /// permits lets all of them be made.
@@ -95,7 +97,7 @@ async fn pairs_wait_ready_and_each_is_handed_out_once() {
     let more = fixture.n_made.recv_timeout(Duration::from_millis(50));
     assert!(more.is_err(), "{more:?}");
     for number in 1..=2 * MAX_READY {
-        let pair = fixture.pairs.take().await.unwrap();
+        let pair = fixture.pairs.take(&user(0)).await.unwrap();
         assert_eq!(pair.private.expose(), number.to_string());
     }
     fixture.end().await;
@@ -104,10 +106,13 @@ async fn pairs_wait_ready_and_each_is_handed_out_once() {
 #[tokio::test]
 async fn who_waits_too_long_goes_without_and_the_pair_is_for_the_next() {
     let fixture = Fixture::new();
-    assert_eq!(fixture.pairs.take().await.unwrap_err(), NoKeyPair::TooSlow);
+    assert_eq!(
+        fixture.pairs.take(&user(0)).await.unwrap_err(),
+        NoKeyPair::TooSlow
+    );
     fixture.permit(true);
     let fixture = fixture.made(1).await;
-    let pair = fixture.pairs.take().await.unwrap();
+    let pair = fixture.pairs.take(&user(0)).await.unwrap();
     assert_eq!(pair.private.expose(), "1");
     fixture.end().await;
 }
@@ -116,9 +121,9 @@ async fn who_waits_too_long_goes_without_and_the_pair_is_for_the_next() {
 async fn more_than_a_bounded_number_does_not_wait() {
     let fixture = Fixture::new();
     let mut takers = JoinSet::new();
-    for _ in 0..=MAX_WAITING {
+    for number in 0..=MAX_WAITING {
         let pairs = fixture.pairs.clone();
-        takers.spawn(async move { pairs.take().await.map(|_| ()) });
+        takers.spawn(async move { pairs.take(&user(number)).await.map(|_| ()) });
     }
     let first = takers.join_next().await.unwrap().unwrap();
     assert_eq!(first, Err(NoKeyPair::Crowded));
@@ -127,10 +132,31 @@ async fn more_than_a_bounded_number_does_not_wait() {
 }
 
 #[tokio::test]
+async fn a_user_who_logs_in_again_and_again_leaves_room_for_others() {
+    let fixture = Fixture::new();
+    let mut crowd = JoinSet::new();
+    for _ in 0..MAX_WAITING {
+        let pairs = fixture.pairs.clone();
+        crowd.spawn(async move { pairs.take(&user(0)).await.map(|_| ()) });
+    }
+    for _ in MAX_OF_USER..MAX_WAITING {
+        let turned_away = crowd.join_next().await.unwrap().unwrap();
+        assert_eq!(turned_away, Err(NoKeyPair::Crowded));
+    }
+    let pairs = fixture.pairs.clone();
+    crowd.spawn(async move { pairs.take(&user(1)).await.map(|_| ()) });
+    for _ in 0..=MAX_OF_USER {
+        fixture.permit(true);
+        assert_eq!(crowd.join_next().await.unwrap().unwrap(), Ok(()));
+    }
+    fixture.end().await;
+}
+
+#[tokio::test]
 async fn a_failure_is_not_tried_again_until_somebody_asks() {
     let fixture = Fixture::new();
     fixture.permit(false);
-    let failed = fixture.pairs.take().await.unwrap_err();
+    let failed = fixture.pairs.take(&user(0)).await.unwrap_err();
     assert_eq!(failed, NoKeyPair::Crowded);
     fixture.permit(true);
     assert!(
@@ -139,8 +165,15 @@ async fn a_failure_is_not_tried_again_until_somebody_asks() {
             .recv_timeout(Duration::from_millis(50))
             .is_err()
     );
-    assert_eq!(fixture.pairs.take().await.unwrap().private.expose(), "1");
+    assert_eq!(
+        fixture.pairs.take(&user(0)).await.unwrap().private.expose(),
+        "1"
+    );
     fixture.end().await;
+}
+
+fn user(number: usize) -> Username {
+    Username::parse(&format!("user{number}")).unwrap()
 }
 
 /// Some key; the tests look at the numbers.
