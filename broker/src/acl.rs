@@ -6,7 +6,8 @@
 //! list alone never lets anybody in.
 //!
 //! What is not known counts against whoever asks: a group that was not looked up, or a
-//! client name without a known address, matches in a deny list and not in an allow list.
+//! client name without a known address, or a user name that differs only in its case, matches
+//! in a deny list and not in an allow list.
 
 mod client;
 mod name;

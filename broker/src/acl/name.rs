@@ -10,7 +10,8 @@ use super::{ALL, Asker, Groups, Match};
 pub enum NamePattern {
     /// `ALL`.
     Any,
-    /// This name; a domain in the name of a user has no case.
+    /// This name; a domain in the name of a user has no case. Whether the user's name has one
+    /// is not known.
     Name(String),
 }
 
@@ -37,10 +38,14 @@ impl NamePattern {
     pub(super) fn matches_user(&self, user: Option<&str>) -> Match {
         match self {
             Self::Any => Match::Yes,
-            // However the domain is written: a deny entry must not be missed by its case.
-            Self::Name(own) => user
-                .is_some_and(|user| proto::is_same_user(user, own))
-                .into(),
+            Self::Name(own) => match user {
+                // However the domain is written.
+                Some(user) if proto::is_same_user(user, own) => Match::Yes,
+                // Some directories take a name in any case, others have two users there: a
+                // deny entry must not be missed.
+                Some(user) if user.eq_ignore_ascii_case(own) => Match::Unknown,
+                Some(_) | None => Match::No,
+            },
         }
     }
 

@@ -37,16 +37,18 @@ fn as_alice<R>(groups: Groups<'_>, look: impl Fn(&Asker<'_>) -> R) -> R {
     })
 }
 
+/// Whether this user is let in, at some client.
+fn asks(user: &str, acl: &Acl) -> bool {
+    acl.allows(&Asker {
+        user: Some(user),
+        groups: Groups::Unknown,
+        client: client("10.0.0.1"),
+        client_names: &ClientNames::default(),
+    })
+}
+
 #[test]
 fn the_domain_of_a_user_has_no_case() {
-    let asks = |user: &str, acl: &Acl| {
-        acl.allows(&Asker {
-            user: Some(user),
-            groups: Groups::Unknown,
-            client: client("10.0.0.1"),
-            client_names: &ClientNames::default(),
-        })
-    };
     let acl = Acl {
         users: rules(
             &["ALL"],
@@ -71,6 +73,23 @@ fn the_domain_of_a_user_has_no_case() {
     ] {
         assert!(asks(user, &acl), "{user}");
     }
+}
+
+#[test]
+fn a_name_in_another_case_is_kept_out_and_not_let_in() {
+    let deny = Acl {
+        users: rules(&["ALL"], &["mallory", "CORP\\eve"], Order::DenyAllow),
+        ..Acl::default()
+    };
+    for user in ["mallory", "Mallory", "MALLORY", "corp\\EVE"] {
+        assert!(!asks(user, &deny), "{user}");
+    }
+    let allow = Acl {
+        users: rules(&["alice"], &[], Order::DenyAllow),
+        ..Acl::default()
+    };
+    assert!(asks("alice", &allow));
+    assert!(!asks("Alice", &allow));
 }
 
 #[test]
