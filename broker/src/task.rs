@@ -18,7 +18,9 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::audit::Decision;
-use crate::auth::{Authenticated, Authenticator, Denied, Granted, PasswordChange, Source, WhyKept};
+use crate::auth::{
+    Authenticated, Authenticator, Denied, Granted, PasswordChange, Renewal, Source, WhyKept,
+};
 use crate::autologin::Plan;
 use crate::config::ClientEvents;
 use crate::profiles::{AgentQueryMode, ProfileHost, SessionProfile};
@@ -120,8 +122,8 @@ impl Broker {
     ) -> Result<Reply<'a>, Denied> {
         let source = source.into();
         let (audit, site) = (self.authenticator.audit(), self.authenticator.site());
-        let decision = Decision::begin(audit, site, request, source.client);
-        let decided = self.decide(backend, request, source).await;
+        let mut decision = Decision::begin(audit, site, request, source.client);
+        let decided = self.decide(backend, request, source, &mut decision).await;
         decision.end(request.task, &decided);
         decided
     }
@@ -131,6 +133,7 @@ impl Broker {
         backend: &'a Backend,
         request: &Request,
         source: Source,
+        decision: &mut Decision,
     ) -> Result<Reply<'a>, Denied> {
         let scripted = Scripted {
             scripts: &self.scripts,
@@ -138,11 +141,26 @@ impl Broker {
             client: source.client,
         };
         let changed = scripted.before_auth(request).await?;
+        if let Some(changed) = &changed {
+            decision.is_on(changed);
+        }
         let request = changed.as_ref().unwrap_or(request);
-        let (granted, kept) = self.let_in(backend, request, source).await;
-        let profile = scripted.after_auth(request, granted.is_ok()).await;
+        let (granted, kept, profile) = if request.task == Task::SetPassword {
+            self.ask_before_change(backend, request, &source, scripted)
+                .await?;
+            let (granted, kept) = self.change_password(backend, request, source).await;
+            (granted, kept, Ok(None))
+        } else {
+            let granted = self.let_in(backend, request, source, request.task.renewal());
+            let granted = granted.await;
+            let profile = scripted.after_auth(request, granted.is_ok()).await;
+            (granted, None, profile)
+        };
         let Granted { who, authid } = granted?;
         let profile = profile?;
+        if let Some(profile) = &profile {
+            decision.is_on_profile(request.task, profile);
+        }
         let sid = profile.as_deref().unwrap_or(&request.sid);
         let answer = match request.task {
             Task::TestConnection => Answer::TestConnection,
@@ -165,9 +183,42 @@ impl Broker {
         })
     }
 
-    /// Checks the credentials, and changes the password if that is asked for. The second
-    /// part is why it stayed, if it did.
+    /// Checks the credentials.
     async fn let_in(
+        &self,
+        backend: &Backend,
+        request: &Request,
+        source: Source,
+        renewal: Renewal,
+    ) -> Result<Granted, Denied> {
+        let (how, logins) = (&backend.auth, &backend.accounts.logins);
+        let credentials = &request.credentials;
+        let granted = self
+            .authenticator
+            .authenticate(how, logins, credentials, source, renewal);
+        granted.await
+    }
+
+    /// A password that was changed stays so: scripts that may refuse are asked before. They
+    /// are told who was let in, which is looked at for them only.
+    async fn ask_before_change(
+        &self,
+        backend: &Backend,
+        request: &Request,
+        source: &Source,
+        scripted: Scripted<'_>,
+    ) -> Result<(), Denied> {
+        if !scripted.is_asked_after_auth() {
+            return Ok(());
+        }
+        let granted = self.let_in(backend, request, source.clone(), Renewal::Keep);
+        let granted = granted.await;
+        scripted.after_auth(request, granted.is_ok()).await?;
+        granted.map(drop)
+    }
+
+    /// Changes the password. The second part is why it stayed, if it did.
+    async fn change_password(
         &self,
         backend: &Backend,
         request: &Request,
@@ -175,13 +226,6 @@ impl Broker {
     ) -> (Result<Granted, Denied>, Option<WhyKept>) {
         let (how, logins) = (&backend.auth, &backend.accounts.logins);
         let credentials = &request.credentials;
-        if request.task != Task::SetPassword {
-            let renewal = request.task.renewal();
-            let granted =
-                self.authenticator
-                    .authenticate(how, logins, credentials, source, renewal);
-            return (granted.await, None);
-        }
         let client = source.client;
         let changed = self.authenticator.set_password(
             how,
@@ -328,7 +372,7 @@ impl Broker {
             let own = own.clone();
             return Some(KeyOffer::of_client(plan, client, own, user, returns));
         }
-        match self.placing.keys.take().await {
+        match self.placing.keys.take(user).await {
             Ok(pair) => Some(KeyOffer::of_pair(plan, client, pair, user, returns)),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;

@@ -70,10 +70,13 @@ impl Record {
             .with("record", kind)
             .with("broker", site)
             .with("client", client.to_canonical().to_string());
-        // What is typed into the wrong field may be a password: only names are told.
+        record.of_user(credentials)
+    }
+
+    /// What is typed into the wrong field may be a password: only names are told.
+    fn of_user(self, credentials: &Credentials) -> Self {
         let name = |text: &str| BrokerUser::parse(text).ok().map(|user| user.to_string());
-        record
-            .with("user", name(&credentials.user))
+        self.with("user", name(&credentials.user))
             .with("login", name(&credentials.login))
     }
 
@@ -140,14 +143,26 @@ impl Decision {
             Task::ClientEvent => "clientevent",
             Task::Other => "other",
         };
-        let mut record =
-            Record::of("decision", site, &request.credentials, client).with("task", task);
-        if matches!(request.task, Task::SelectSession | Task::ClientEvent) {
-            record = record.with("profile", request.sid.as_str());
-        }
-        Self {
+        let record = Record::of("decision", site, &request.credentials, client).with("task", task);
+        let mut decision = Self {
             audit: audit.clone(),
             record: Some(record),
+        };
+        decision.is_on_profile(request.task, &request.sid);
+        decision
+    }
+
+    /// Scripts have made another request of it, and that is what is decided.
+    pub(crate) fn is_on(&mut self, request: &Request) {
+        let record = self.record.take();
+        self.record = record.map(|record| record.of_user(&request.credentials));
+        self.is_on_profile(request.task, &request.sid);
+    }
+
+    /// It is on this profile, or for an event on this session.
+    pub(crate) fn is_on_profile(&mut self, task: Task, sid: &str) {
+        if matches!(task, Task::SelectSession | Task::ClientEvent) {
+            self.record = self.record.take().map(|record| record.with("profile", sid));
         }
     }
 

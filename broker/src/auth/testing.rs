@@ -1,13 +1,17 @@
 //! A farm's members for tests: certificates of a CA in a temporary directory.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pki::{
     Clock, FarmName, Identity, IdentityPublisher, IssueRequest, ManualClock, NodeName, Role,
     UnixTime,
 };
+use proto::{PamQuestion, PamVerdict};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
 
 use super::Authenticator;
 use crate::audit::Audit;
@@ -75,3 +79,28 @@ impl Farm {
 
 /// One of several that let the same users in.
 pub(crate) type Replica = Authenticator;
+
+/// Speaks as the authservice. Takes new passwords of at least four characters; `odd` is an old version of itself.
+pub(crate) async fn serve_passwords(listener: UnixListener, password: Arc<Mutex<Vec<u8>>>) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut message = vec![0; proto::pam_message_length(head).unwrap()];
+        stream.read_exact(&mut message).await.unwrap();
+        let question = PamQuestion::read(&message).unwrap();
+        let verdict = {
+            let mut password = password.lock().unwrap();
+            match &question.new_password {
+                _ if *question.password != *password => PamVerdict::Refused,
+                Some(new) if question.user != "odd" && new.len() > 3 => {
+                    password.clone_from(new);
+                    PamVerdict::Changed
+                }
+                Some(_) if question.user != "odd" => PamVerdict::NewPasswordRefused,
+                _ => PamVerdict::Granted,
+            }
+        };
+        stream.write_all(&verdict.to_frame()).await.unwrap();
+    }
+}

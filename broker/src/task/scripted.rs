@@ -32,6 +32,11 @@ impl Scripted<'_> {
         Ok(Some(request))
     }
 
+    /// Whether scripts have a say after the check of credentials.
+    pub(super) fn is_asked_after_auth(&self) -> bool {
+        !self.config.of(Stage::PostAuth).is_empty()
+    }
+
     /// The profile that the scripts after the check want; none when they have nothing to
     /// say. Those who were not let in stay so.
     pub(super) async fn after_auth(
@@ -39,7 +44,7 @@ impl Scripted<'_> {
         request: &Request,
         authenticated: bool,
     ) -> Result<Option<String>, Denied> {
-        if self.config.of(Stage::PostAuth).is_empty() {
+        if !self.is_asked_after_auth() {
             return Ok(None);
         }
         let mut facts = self.facts(request);

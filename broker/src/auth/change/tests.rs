@@ -3,44 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
-use proto::{PamQuestion, PamVerdict, Secret};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use proto::Secret;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
 use super::{PasswordChange, WhyKept};
-use crate::auth::testing::Farm;
+use crate::auth::testing::{Farm, serve_passwords};
 use crate::auth::tests::{credentials, open};
 use crate::auth::{Authenticator, Credentials, WhyDenied};
 use crate::config::{AuthConfig, Mechanism};
 use crate::logins::LoginRules;
 
 const DESK: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 20));
-
-/// Takes new passwords of at least four characters; `odd` is an old version of itself.
-async fn serve(listener: UnixListener, password: Arc<Mutex<Vec<u8>>>) {
-    loop {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut head = [0; 4];
-        stream.read_exact(&mut head).await.unwrap();
-        let mut message = vec![0; proto::pam_message_length(head).unwrap()];
-        stream.read_exact(&mut message).await.unwrap();
-        let question = PamQuestion::read(&message).unwrap();
-        let verdict = {
-            let mut password = password.lock().unwrap();
-            match &question.new_password {
-                _ if *question.password != *password => PamVerdict::Refused,
-                Some(new) if question.user != "odd" && new.len() > 3 => {
-                    password.clone_from(new);
-                    PamVerdict::Changed
-                }
-                Some(_) if question.user != "odd" => PamVerdict::NewPasswordRefused,
-                _ => PamVerdict::Granted,
-            }
-        };
-        stream.write_all(&verdict.to_frame()).await.unwrap();
-    }
-}
 
 struct Desk {
     replica: Authenticator,
@@ -56,7 +30,7 @@ impl Desk {
         let password = Arc::new(Mutex::new(b"first".to_vec()));
         let mut service = JoinSet::new();
         let listener = UnixListener::bind(farm.socket()).unwrap();
-        service.spawn(serve(listener, Arc::clone(&password)));
+        service.spawn(serve_passwords(listener, Arc::clone(&password)));
         let mut how = open();
         how.mechanism = Mechanism::Pam;
         how.allow_password_change = true;

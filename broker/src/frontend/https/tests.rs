@@ -1,5 +1,6 @@
+mod password_change;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -94,7 +95,11 @@ impl Site {
     }
 
     fn up(config: &str, profiles: &str) -> Self {
-        let farm = Farm::new("lab");
+        Self::in_farm(&Farm::new("lab"), config, profiles)
+    }
+
+    /// The same, with the authservice at the socket of `farm`, if there is one.
+    fn in_farm(farm: &Farm, config: &str, profiles: &str) -> Self {
         let (mut config, _) = Config::parse(&Sources {
             config_file: "x2gobroker.conf",
             config,
@@ -132,18 +137,17 @@ impl Site {
             groups,
             client_names,
         };
-        let socket = Path::new("/nonexistent");
         let authenticator = Authenticator::new(
             identity,
             farm.clock.clone(),
-            socket,
+            &farm.socket(),
             crate::audit::Audit::off(),
         );
         let app = router(Frontend {
             broker: Broker::new(settings, authenticator, directory, placing),
             request_timeout: Duration::from_secs(10),
             bodies: Bodies::default(),
-            clock: farm.clock,
+            clock: farm.clock.clone(),
         });
         Self {
             app,
