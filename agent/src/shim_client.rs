@@ -6,19 +6,23 @@
 //! a session: whoever asked watches the session database. Of a key it does: it is on the
 //! disk, or gone from there.
 
+mod job;
+
 use std::collections::HashSet;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use proto::{KeyFile, SessionId, Username};
+use proto::{SessionId, Username};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
+
+use job::Job;
+pub use job::{Act, KeyAct, KeyEdit};
 
 /// Runs the setuid program, a bounded number of times at once. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,47 +41,6 @@ pub struct ShimClient {
 struct Lane {
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
-}
-
-/// What is done to a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Act {
-    /// `suspendsession`.
-    Suspend,
-    /// `terminatesession`.
-    Terminate,
-}
-
-/// What is done to a key file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyAct {
-    /// `addauthkey`.
-    Add,
-    /// `delauthkey`.
-    Remove,
-}
-
-/// One line of one key file of one user.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct KeyEdit {
-    /// Whose file.
-    pub user: Username,
-    /// The whole line.
-    pub line: Arc<str>,
-    /// Which file.
-    pub file: KeyFile,
-}
-
-/// One run of the program.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Job {
-    Session {
-        act: Act,
-        user: Username,
-        session: SessionId,
-    },
-    Key(KeyAct, KeyEdit),
-    AvailableTasks,
 }
 
 /// Why it was not done.
@@ -269,38 +232,6 @@ impl Drop for Claim {
         let jobs = self.under_way.lock();
         jobs.unwrap_or_else(PoisonError::into_inner)
             .remove(&self.job);
-    }
-}
-
-impl Job {
-    fn operands(&self) -> Vec<&str> {
-        match self {
-            Self::Session { act, user, session } => {
-                let task = match act {
-                    Act::Suspend => "suspendsession",
-                    Act::Terminate => "terminatesession",
-                };
-                vec![user.as_str(), task, session.as_str()]
-            }
-            Self::Key(act, edit) => {
-                let task = match act {
-                    KeyAct::Add => "addauthkey",
-                    KeyAct::Remove => "delauthkey",
-                };
-                vec![edit.user.as_str(), task, &edit.line, edit.file.as_str()]
-            }
-            // Any user may be named.
-            Self::AvailableTasks => vec!["x2gobroker", "availabletasks"],
-        }
-    }
-}
-
-impl fmt::Display for Act {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Suspend => "suspendsession",
-            Self::Terminate => "terminatesession",
-        })
     }
 }
 
