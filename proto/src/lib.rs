@@ -39,7 +39,8 @@ pub use profile::{SessionProfileId, SessionProfileIdError};
 pub use public_key::{PublicKey, PublicKeyError};
 pub use secret::Secret;
 pub use session::{
-    ClientOrder, RecordError, Session, SessionId, SessionIdError, SessionRecord, SessionState,
+    ClientOrder, RecordError, Session, SessionId, SessionIdError, SessionKind, SessionRecord,
+    SessionState,
 };
 pub use user::{BrokerUser, BrokerUserError, Username, UsernameError, is_same_user};
 
