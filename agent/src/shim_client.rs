@@ -15,7 +15,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use proto::{SessionId, Username};
+use proto::{DesktopListing, SessionId, Username};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, oneshot};
@@ -32,6 +32,7 @@ pub struct ShimClient {
     additions: Lane,
     removals: Lane,
     stuck: Lane,
+    listings: Lane,
     under_way: Arc<Mutex<HashSet<Job>>>,
     runs: TaskTracker,
 }
@@ -76,6 +77,12 @@ pub enum ShimError {
         /// Which one.
         program: PathBuf,
     },
+    /// The program ended well, but without a word: it knows no such task.
+    #[error("{} did not answer OK", program.display())]
+    Odd {
+        /// Which one.
+        program: PathBuf,
+    },
     /// The agent is stopping.
     #[error("the agent is stopping")]
     Stopping,
@@ -91,6 +98,7 @@ impl ShimClient {
             additions: Lane::new(MAX_ADDITIONS_RUNNING, MAX_KEYS_WAITING),
             removals: Lane::new(MAX_REMOVALS_RUNNING, MAX_KEYS_WAITING),
             stuck: Lane::new(MAX_STUCK_RUNNING, MAX_KEYS_WAITING),
+            listings: Lane::new(MAX_LISTINGS_RUNNING, MAX_WAITING),
             under_way: Arc::default(),
             runs: TaskTracker::new(),
         }
@@ -153,6 +161,19 @@ impl ShimClient {
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
+    /// Asks which desktops `user` may watch, as that user. For the same user once at a time.
+    ///
+    /// # Errors
+    /// When it can't be begun, or the program refuses, fails or does not end.
+    pub async fn desktops(&self, user: &Username) -> Result<DesktopListing, ShimError> {
+        let job = Job::ListDesktops(user.clone());
+        let answer = self.begin(&self.listings, job).await?;
+        let listing = answer.strip_prefix(b"OK\n").ok_or_else(|| ShimError::Odd {
+            program: self.program.to_path_buf(),
+        })?;
+        Ok(DesktopListing::read(listing))
+    }
+
     /// Which program that is.
     #[must_use]
     pub fn program(&self) -> &Path {
@@ -205,7 +226,7 @@ impl ShimError {
             Self::Failed { status, .. } => status
                 .code()
                 .is_some_and(|code| WITHOUT_EFFECT.contains(&code)),
-            Self::UnderWay | Self::Slow { .. } | Self::Stopping => false,
+            Self::UnderWay | Self::Slow { .. } | Self::Odd { .. } | Self::Stopping => false,
         }
     }
 }
@@ -247,7 +268,8 @@ async fn run_to_end(program: &Path, job: &Job, done: oneshot::Sender<Result<Vec<
         }
     };
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let reading = async { tokio::join!(read_some(out), read_some(err)) };
+    let limit = job.max_output();
+    let reading = async { tokio::join!(read_some(out, limit), read_some(err, MAX_COMPLAINT)) };
     let mut reading = std::pin::pin!(reading);
     let ended = async {
         let status = tokio::select! {
@@ -302,11 +324,11 @@ fn start(program: &Path, job: &Job) -> io::Result<Child> {
         .spawn()
 }
 
-async fn read_some(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+async fn read_some(from: Option<impl AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
     let mut text = Vec::new();
     if let Some(from) = from {
         // What came before an error is all there is.
-        let _broke = from.take(MAX_OUTPUT).read_to_end(&mut text).await;
+        let _broke = from.take(limit).read_to_end(&mut text).await;
     }
     text
 }
@@ -340,6 +362,9 @@ const REFUSED: i32 = 255;
 /// file can't be reached or made anew, others have locked it, not this caller, not installed
 /// as it must be.
 const WITHOUT_EFFECT: [i32; 6] = [REFUSED, 71, 73, 75, 77, 78];
+/// Each is a Perl program that looks around for some tenths of a second, and nothing waits for
+/// it that has another way.
+const MAX_LISTINGS_RUNNING: usize = 4;
 /// Longer than this nobody waits for a turn.
 const QUEUE_LIMIT: Duration = Duration::from_secs(5);
 /// x2gosuspend-session ends within a second or two; it starts a hundred processes, so on a
@@ -350,8 +375,8 @@ const RUN_LIMIT: Duration = Duration::from_secs(16);
 pub const LINGERS: Duration = Duration::from_secs(75);
 /// For what is still in the pipes.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-/// The program prints a line.
-const MAX_OUTPUT: u64 = 4096;
+/// The program complains in a line.
+const MAX_COMPLAINT: u64 = 4096;
 /// Characters of a complaint that are passed on.
 const MAX_WORDS: usize = 200;
 

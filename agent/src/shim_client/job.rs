@@ -44,6 +44,7 @@ pub(super) enum Job {
     },
     Key(KeyAct, KeyEdit),
     AvailableTasks,
+    ListDesktops(Username),
 }
 
 impl Job {
@@ -66,6 +67,15 @@ impl Job {
             }
             // Any user may be named.
             Self::AvailableTasks => vec!["x2gobroker", "availabletasks"],
+            Self::ListDesktops(user) => vec![user.as_str(), "listdesktops"],
+        }
+    }
+
+    /// How much of what the program prints is read.
+    pub(super) fn max_output(&self) -> u64 {
+        match self {
+            Self::ListDesktops(_) => MAX_DESKTOPS_BYTES,
+            Self::Session { .. } | Self::Key(..) | Self::AvailableTasks => MAX_OUTPUT,
         }
     }
 }
@@ -78,3 +88,8 @@ impl fmt::Display for Act {
         })
     }
 }
+
+/// The program prints a line, or ten names.
+const MAX_OUTPUT: u64 = 4096;
+/// The largest listing of desktops with the longest names.
+const MAX_DESKTOPS_BYTES: u64 = 128 * 1024;
