@@ -22,6 +22,46 @@ fn ask(node: &str, user: &str) -> v1::ListDesktopsRequest {
     }
 }
 
+impl Farm {
+    /// In the window of this session the user watches bob's display 78.
+    fn shadow_session(&self, user: &str, display: u32) {
+        self.session(user, display, "R");
+        let id = format!("{user}-{display}-1795886378_stS1XSHADbobXSHADPP78_dp24");
+        let rename = "UPDATE sessions SET session_id = ?1 WHERE display = ?2";
+        let row = rusqlite::params![id, display];
+        self.writer.execute(rename, row).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadow_session_is_shown_and_never_offered_for_resuming() {
+    use v1::admit_response::Verdict;
+    let farm = Farm::new();
+    farm.session("alice", 51, "R");
+    farm.shadow_session("alice", 52);
+    farm.shadow_session("carol", 53);
+    let agent = farm.start().await;
+    let mut broker = agent.client(&farm, Role::Broker);
+    let answer = broker.admit(super::admit("alice")).await.unwrap();
+    let Some(Verdict::Resume(resume)) = answer.into_inner().verdict else {
+        panic!("alice has a session")
+    };
+    let displays: Vec<u32> = resume.sessions.iter().map(|one| one.display).collect();
+    assert_eq!(displays, [51]);
+    let answer = broker.admit(super::admit("carol")).await.unwrap();
+    let admitted = Verdict::Admitted(v1::Admitted { confirmed: false });
+    assert_eq!(answer.into_inner().verdict, Some(admitted));
+    let list = v1::ListSessionsRequest {
+        node: "s1".to_owned(),
+        user: "carol".to_owned(),
+    };
+    let listed = broker.list_sessions(list).await.unwrap().into_inner();
+    assert!(listed.sessions.is_empty(), "{listed:?}");
+    let status = broker.status(v1::StatusRequest {}).await.unwrap();
+    assert_eq!(status.into_inner().sessions.len(), 3);
+    agent.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn brokers_and_operators_learn_what_a_user_may_watch() {
     let farm = Farm::new();
@@ -33,11 +73,7 @@ async fn brokers_and_operators_learn_what_a_user_may_watch() {
     fs::write(farm.path("desktops"), listing).unwrap();
     // Alice watches something already: in the window that is display 52.
     farm.session("alice", 51, "R");
-    let shadow =
-        "UPDATE sessions SET session_id = 'alice-52-1795886378_stS1XSHADbobXSHADPP78_dp24'";
-    farm.session("alice", 52, "R");
-    let shadow = format!("{shadow} WHERE display = 52");
-    farm.writer.execute(&shadow, []).unwrap();
+    farm.shadow_session("alice", 52);
     let raw = RawConfig {
         agent_program: program,
         ..farm.raw_config(&farm.identity(Role::Agent, "s1"))

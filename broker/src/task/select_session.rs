@@ -224,6 +224,7 @@ impl<'a> Login<'a> {
         let mut sessions: Vec<UserSession<'_>> = of_user
             .sessions
             .iter()
+            .filter(|placed| !placed.is_shadow())
             .filter_map(|placed| {
                 let (_, view) = node(&placed.node)?;
                 Some(UserSession {
