@@ -27,6 +27,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Expiry};
+use crate::desktops::Desktops;
 use crate::inventory::{Inventory, InventoryHandle, SessionDatabase};
 use crate::keys::{
     Keys, KeysMode, KeysSetup, KeysSocket, KeysSocketError, LineRules, sshd_knows_utc_expiry,
@@ -221,7 +222,8 @@ impl App {
         let (transport, gossip_service) = MtlsTransport::new(identity.clone(), limits);
         let sources = Sources {
             inventory: handle.clone(),
-            operations: Operations::new(handle.clone(), shim),
+            operations: Operations::new(handle.clone(), shim.clone()),
+            desktops: Desktops::new(handle.clone(), shim),
             keys: keys_handle.clone(),
         };
         let service = AgentService::new(node.clone(), sources, serving.clone());

@@ -28,6 +28,8 @@ pub enum Rpc {
     RemoveKey,
     /// One user's sessions, with all that it takes to resume them.
     ListSessions,
+    /// The desktops that a user may watch.
+    ListDesktops,
     /// Everything in one message.
     Status,
 }
@@ -71,12 +73,16 @@ pub fn authorise(extensions: &tonic::Extensions, rpc: Rpc) -> Result<Caller, Den
 /// The roles that `agent.proto` states.
 fn may(role: Role, rpc: Rpc) -> bool {
     match rpc {
-        Rpc::Watch | Rpc::Status | Rpc::Suspend | Rpc::Terminate | Rpc::AddKey | Rpc::RemoveKey => {
-            match role {
-                Role::Broker | Role::Operator => true,
-                Role::Agent => false,
-            }
-        }
+        Rpc::Watch
+        | Rpc::Status
+        | Rpc::Suspend
+        | Rpc::Terminate
+        | Rpc::AddKey
+        | Rpc::RemoveKey
+        | Rpc::ListDesktops => match role {
+            Role::Broker | Role::Operator => true,
+            Role::Agent => false,
+        },
         Rpc::Admit | Rpc::Cancel | Rpc::ListSessions => match role {
             Role::Broker => true,
             Role::Operator | Role::Agent => false,
@@ -94,7 +100,7 @@ mod tests {
 
     use super::{Denied, Rpc, authorise};
 
-    const ALL: [Rpc; 11] = [
+    const ALL: [Rpc; 12] = [
         Rpc::Admit,
         Rpc::Cancel,
         Rpc::Watch,
@@ -105,6 +111,7 @@ mod tests {
         Rpc::AddKey,
         Rpc::RemoveKey,
         Rpc::ListSessions,
+        Rpc::ListDesktops,
         Rpc::Status,
     ];
 
@@ -126,8 +133,8 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_interface_states_and_no_more() {
         use Rpc::{
-            AddKey, Admit, Cancel, ListSessions, OrderClient, RemoveKey, SetDrain, Status, Suspend,
-            Terminate, Watch,
+            AddKey, Admit, Cancel, ListDesktops, ListSessions, OrderClient, RemoveKey, SetDrain,
+            Status, Suspend, Terminate, Watch,
         };
         let of_broker = vec![
             Admit,
@@ -137,6 +144,7 @@ mod tests {
             Suspend,
             Terminate,
             ListSessions,
+            ListDesktops,
             AddKey,
             RemoveKey,
         ];
@@ -147,6 +155,7 @@ mod tests {
             Suspend,
             Terminate,
             OrderClient,
+            ListDesktops,
             AddKey,
             RemoveKey,
         ];

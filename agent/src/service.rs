@@ -3,6 +3,7 @@
 //! Each handler does the same four things: check the caller's role, make types of the
 //! request's fields, ask the inventory, turn the answer into a message.
 
+mod desktops;
 mod keys;
 mod operate;
 mod status;
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status};
 
 use crate::admission::{self, Refusal, Verdict};
 use crate::authorise::{Rpc, authorise};
+use crate::desktops::Desktops;
 use crate::inventory::InventoryHandle;
 use crate::keys::KeysHandle;
 use crate::operations::Operations;
@@ -31,6 +33,7 @@ pub struct AgentService {
     node: NodeId,
     inventory: InventoryHandle,
     operations: Operations,
+    desktops: Desktops,
     keys: KeysHandle,
     watches: Arc<Semaphore>,
     streams: TaskTracker,
@@ -44,6 +47,8 @@ pub struct Sources {
     pub inventory: InventoryHandle,
     /// What is done to sessions.
     pub operations: Operations,
+    /// What users may watch.
+    pub desktops: Desktops,
     /// Temporary keys.
     pub keys: KeysHandle,
 }
@@ -55,12 +60,14 @@ impl AgentService {
         let Sources {
             inventory,
             operations,
+            desktops,
             keys,
         } = sources;
         Self {
             node,
             inventory,
             operations,
+            desktops,
             keys,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
             streams: TaskTracker::new(),
@@ -260,6 +267,13 @@ impl v1::agent_server::Agent for AgentService {
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         Ok(Response::new(self.try_list_sessions(request).await?))
+    }
+
+    async fn list_desktops(
+        &self,
+        request: Request<v1::ListDesktopsRequest>,
+    ) -> Result<Response<v1::ListDesktopsResponse>, Status> {
+        Ok(Response::new(self.try_list_desktops(request).await?))
     }
 
     async fn status(

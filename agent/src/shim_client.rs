@@ -6,19 +6,23 @@
 //! a session: whoever asked watches the session database. Of a key it does: it is on the
 //! disk, or gone from there.
 
+mod job;
+
 use std::collections::HashSet;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use proto::{KeyFile, SessionId, Username};
+use proto::{DesktopListing, SessionId, Username};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
+
+use job::Job;
+pub use job::{Act, KeyAct, KeyEdit};
 
 /// Runs the setuid program, a bounded number of times at once. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,6 +32,7 @@ pub struct ShimClient {
     additions: Lane,
     removals: Lane,
     stuck: Lane,
+    listings: Lane,
     under_way: Arc<Mutex<HashSet<Job>>>,
     runs: TaskTracker,
 }
@@ -37,47 +42,6 @@ pub struct ShimClient {
 struct Lane {
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
-}
-
-/// What is done to a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Act {
-    /// `suspendsession`.
-    Suspend,
-    /// `terminatesession`.
-    Terminate,
-}
-
-/// What is done to a key file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyAct {
-    /// `addauthkey`.
-    Add,
-    /// `delauthkey`.
-    Remove,
-}
-
-/// One line of one key file of one user.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct KeyEdit {
-    /// Whose file.
-    pub user: Username,
-    /// The whole line.
-    pub line: Arc<str>,
-    /// Which file.
-    pub file: KeyFile,
-}
-
-/// One run of the program.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Job {
-    Session {
-        act: Act,
-        user: Username,
-        session: SessionId,
-    },
-    Key(KeyAct, KeyEdit),
-    AvailableTasks,
 }
 
 /// Why it was not done.
@@ -113,6 +77,12 @@ pub enum ShimError {
         /// Which one.
         program: PathBuf,
     },
+    /// The program ended well, but without a word: it knows no such task.
+    #[error("{} did not answer OK", program.display())]
+    Odd {
+        /// Which one.
+        program: PathBuf,
+    },
     /// The agent is stopping.
     #[error("the agent is stopping")]
     Stopping,
@@ -128,6 +98,7 @@ impl ShimClient {
             additions: Lane::new(MAX_ADDITIONS_RUNNING, MAX_KEYS_WAITING),
             removals: Lane::new(MAX_REMOVALS_RUNNING, MAX_KEYS_WAITING),
             stuck: Lane::new(MAX_STUCK_RUNNING, MAX_KEYS_WAITING),
+            listings: Lane::new(MAX_LISTINGS_RUNNING, MAX_WAITING),
             under_way: Arc::default(),
             runs: TaskTracker::new(),
         }
@@ -190,6 +161,19 @@ impl ShimClient {
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
+    /// Asks which desktops `user` may watch, as that user. For the same user once at a time.
+    ///
+    /// # Errors
+    /// When it can't be begun, or the program refuses, fails or does not end.
+    pub async fn desktops(&self, user: &Username) -> Result<DesktopListing, ShimError> {
+        let job = Job::ListDesktops(user.clone());
+        let answer = self.begin(&self.listings, job).await?;
+        let listing = answer.strip_prefix(b"OK\n").ok_or_else(|| ShimError::Odd {
+            program: self.program.to_path_buf(),
+        })?;
+        Ok(DesktopListing::read(listing))
+    }
+
     /// Which program that is.
     #[must_use]
     pub fn program(&self) -> &Path {
@@ -242,7 +226,7 @@ impl ShimError {
             Self::Failed { status, .. } => status
                 .code()
                 .is_some_and(|code| WITHOUT_EFFECT.contains(&code)),
-            Self::UnderWay | Self::Slow { .. } | Self::Stopping => false,
+            Self::UnderWay | Self::Slow { .. } | Self::Odd { .. } | Self::Stopping => false,
         }
     }
 }
@@ -272,38 +256,6 @@ impl Drop for Claim {
     }
 }
 
-impl Job {
-    fn operands(&self) -> Vec<&str> {
-        match self {
-            Self::Session { act, user, session } => {
-                let task = match act {
-                    Act::Suspend => "suspendsession",
-                    Act::Terminate => "terminatesession",
-                };
-                vec![user.as_str(), task, session.as_str()]
-            }
-            Self::Key(act, edit) => {
-                let task = match act {
-                    KeyAct::Add => "addauthkey",
-                    KeyAct::Remove => "delauthkey",
-                };
-                vec![edit.user.as_str(), task, &edit.line, edit.file.as_str()]
-            }
-            // Any user may be named.
-            Self::AvailableTasks => vec!["x2gobroker", "availabletasks"],
-        }
-    }
-}
-
-impl fmt::Display for Act {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Suspend => "suspendsession",
-            Self::Terminate => "terminatesession",
-        })
-    }
-}
-
 /// Runs the program. Says so when it has ended, or takes too long; returns when it has
 /// ended.
 async fn run_to_end(program: &Path, job: &Job, done: oneshot::Sender<Result<Vec<u8>, ShimError>>) {
@@ -316,7 +268,8 @@ async fn run_to_end(program: &Path, job: &Job, done: oneshot::Sender<Result<Vec<
         }
     };
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let reading = async { tokio::join!(read_some(out), read_some(err)) };
+    let limit = job.max_output();
+    let reading = async { tokio::join!(read_some(out, limit), read_some(err, MAX_COMPLAINT)) };
     let mut reading = std::pin::pin!(reading);
     let ended = async {
         let status = tokio::select! {
@@ -371,11 +324,11 @@ fn start(program: &Path, job: &Job) -> io::Result<Child> {
         .spawn()
 }
 
-async fn read_some(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+async fn read_some(from: Option<impl AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
     let mut text = Vec::new();
     if let Some(from) = from {
         // What came before an error is all there is.
-        let _broke = from.take(MAX_OUTPUT).read_to_end(&mut text).await;
+        let _broke = from.take(limit).read_to_end(&mut text).await;
     }
     text
 }
@@ -409,6 +362,9 @@ const REFUSED: i32 = 255;
 /// file can't be reached or made anew, others have locked it, not this caller, not installed
 /// as it must be.
 const WITHOUT_EFFECT: [i32; 6] = [REFUSED, 71, 73, 75, 77, 78];
+/// Each is a Perl program that looks around for some tenths of a second, and nothing waits for
+/// it that has another way.
+const MAX_LISTINGS_RUNNING: usize = 4;
 /// Longer than this nobody waits for a turn.
 const QUEUE_LIMIT: Duration = Duration::from_secs(5);
 /// x2gosuspend-session ends within a second or two; it starts a hundred processes, so on a
@@ -419,8 +375,8 @@ const RUN_LIMIT: Duration = Duration::from_secs(16);
 pub const LINGERS: Duration = Duration::from_secs(75);
 /// For what is still in the pipes.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-/// The program prints a line.
-const MAX_OUTPUT: u64 = 4096;
+/// The program complains in a line.
+const MAX_COMPLAINT: u64 = 4096;
 /// Characters of a complaint that are passed on.
 const MAX_WORDS: usize = 200;
 

@@ -2,6 +2,9 @@
 //! clearly why when it can't run?
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "agent/desktops.rs"]
+mod desktops;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

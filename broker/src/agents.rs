@@ -3,6 +3,7 @@
 //! All calls to agents are made here, so the deadlines stand in one place. There are no
 //! retries: who asks decides what another try is worth ([`crate::task`]).
 
+mod desktops;
 mod key_returns;
 mod operate;
 
@@ -22,6 +23,7 @@ use proto::{
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
+pub use desktops::DESKTOPS_DEADLINE;
 pub use key_returns::{KeyReturns, Lending};
 pub use operate::SUSPEND_DEADLINE;
 

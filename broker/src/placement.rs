@@ -13,6 +13,7 @@
 //! * [`Score`]: what the candidates are compared by, with [`Averages`] for the sessions
 //!   that nobody has measured yet.
 //! * [`InFlight`]: placements that the view doesn't show yet.
+//! * [`first_with_desktop`]: where a desktop can be watched, which is no new session.
 //!
 //! There is nothing to configure, and nothing depends on the number of servers or
 //! replicas.
@@ -21,6 +22,7 @@ mod averages;
 mod candidates;
 mod conversation;
 mod decision;
+mod desktops;
 mod eligibility;
 mod in_flight;
 mod prior;
@@ -36,6 +38,7 @@ pub use averages::Averages;
 pub use candidates::PlacementKey;
 pub use conversation::{NoServer, Placement, Step};
 pub use decision::{Asked, Decision, Excluded, Outcome, Verdict};
+pub use desktops::{Heard, Watched, first_with_desktop};
 pub use eligibility::{Exclusion, Freshness};
 pub use in_flight::{InFlight, Record};
 pub use prior::{Prior, Reason, UserSession, prior_server};

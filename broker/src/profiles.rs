@@ -165,7 +165,7 @@ impl<'a> IntoIterator for &'a SessionProfiles {
 }
 
 impl SessionProfile {
-    /// Whether it shows another user's session: always on the first host.
+    /// Whether it shows a desktop that is there already, the user's own or another's.
     #[must_use]
     pub fn is_shadow(&self) -> bool {
         self.command == "SHADOW"

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{HostNames, NodeId, NodeState, Session, Username};
+use proto::{HostNames, NodeId, NodeState, Session, SessionKind, Username};
 use tokio::time::Instant;
 
 pub use self::sessions::UserSessions;
@@ -184,4 +184,13 @@ pub struct PlacedSession {
     pub node: NodeId,
     /// The session.
     pub session: Session,
+}
+
+impl PlacedSession {
+    /// Whether it only shows another one. Nobody is led to such a session: the agents don't
+    /// offer it.
+    #[must_use]
+    pub fn is_shadow(&self) -> bool {
+        self.session.kind() == Some(SessionKind::Shadow)
+    }
 }

@@ -9,6 +9,7 @@
 mod advert;
 mod authservice;
 mod codec;
+mod desktop;
 mod key_grant;
 mod local;
 mod node;
@@ -25,6 +26,7 @@ pub use advert::{
 pub use authservice::{
     MAX_PAM_MESSAGE, PAM_HEAD_BYTES, PamMessageError, PamQuestion, PamVerdict, pam_message_length,
 };
+pub use desktop::{Desktop, DesktopError, DesktopListing, MAX_DESKTOPS};
 pub use key_grant::{
     KEY_LIFE, KEY_LIMIT, KeyFile, KeyFileError, KeyGrant, KeyOutcome, MAX_KEY_LIFE,
 };
@@ -39,7 +41,8 @@ pub use profile::{SessionProfileId, SessionProfileIdError};
 pub use public_key::{PublicKey, PublicKeyError};
 pub use secret::Secret;
 pub use session::{
-    ClientOrder, RecordError, Session, SessionId, SessionIdError, SessionRecord, SessionState,
+    ClientOrder, RecordError, Session, SessionId, SessionIdError, SessionKind, SessionRecord,
+    SessionState,
 };
 pub use user::{BrokerUser, BrokerUserError, Username, UsernameError, is_same_user};
 

@@ -1,11 +1,13 @@
 //! A session: what everybody may know of it, and the full record with its secrets.
 
+mod kind;
 mod record;
 mod wire;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use kind::SessionKind;
 pub use record::{RecordError, SessionRecord};
 
 use crate::Username;

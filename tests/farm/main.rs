@@ -36,6 +36,7 @@ mod real_passwords;
 mod replica_killed;
 mod server_lost;
 mod setuid;
+mod shadow;
 mod site;
 mod ssh_broker;
 mod take_over;

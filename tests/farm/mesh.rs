@@ -188,11 +188,7 @@ impl Mesh {
 
     /// What an operator on the first broker host is answered by `x2gobrokerctl`.
     pub(crate) fn operate(&self, server: HostName, command: &[&str]) -> String {
-        let (program, server) = (program("x2gobrokerctl"), server.to_string());
-        let options = [&program, "--identity", OPERATOR, "--node", &server];
-        let argv = [&options[..], command].concat();
-        let host = HostName::broker(1);
-        self.lab.exec(host, SERVICE, &argv).unwrap()
+        operate(&self.lab, server, command)
     }
 
     /// The logs of all programs, for the text of a failure.
@@ -208,6 +204,14 @@ impl Mesh {
         command.envs([("RUST_LOG", log), ("NO_COLOR", "1")]);
         self.lab.start_command(host, name, &mut command).unwrap()
     }
+}
+
+/// What an operator on the first broker host is answered by `x2gobrokerctl`.
+pub(crate) fn operate(lab: &Lab, server: HostName, command: &[&str]) -> String {
+    let (program, server) = (program("x2gobrokerctl"), server.to_string());
+    let options = [&program, "--identity", OPERATOR, "--node", &server];
+    let argv = [&options[..], command].concat();
+    lab.exec(HostName::broker(1), SERVICE, &argv).unwrap()
 }
 
 /// Where clients reach a replica.

@@ -171,6 +171,14 @@ fn a_key_file_that_climbs_is_refused() {
 }
 
 #[test]
+fn a_server_whose_desktops_are_to_be_listed_is_refused() {
+    // x2golistdesktops would take one.
+    for operand in ["s2", "--help", ""] {
+        refuses(&["alice", "listdesktops", operand], "fewer operands");
+    }
+}
+
+#[test]
 fn no_operands_are_refused() {
     refuses(&[], "usage");
     refuses(&["alice"], "usage");

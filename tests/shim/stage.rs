@@ -194,7 +194,7 @@ for user in alice:2001 bob:2002 dora:2004; do
     install -d -m 700 -o "${user#*:}" -g "${user#*:}" "/home/${user%:*}"
 done
 install -o root -g 990 -m 4750 "$program" /usr/lib/x2go/x2gobroker-agent
-for name in x2golistsessions x2gogetservers x2gosuspend-session x2goterminate-session; do
+for name in x2golistsessions x2golistdesktops x2gogetservers x2gosuspend-session x2goterminate-session; do
     cat >"/usr/bin/$name.new" <<'END'
 #!/bin/bash
 if [ -e /home/servers ] && [ "${0##*/}" = x2gogetservers ]; then cat /home/servers; exit; fi

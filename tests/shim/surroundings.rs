@@ -34,6 +34,10 @@ fn a_program_is_run_as_the_user_with_nothing_but_a_path() {
     let Some(stage) = Stage::up() else { return };
     // bash itself ignores SIGQUIT, and has a descriptor 255 while it reads a script.
     assert_eq!(stage.ask(&["alice", "listsessions"]), clean());
+    // The user's other groups count here: desktops are announced to a group.
+    let (sessions, desktops) = ("x2golistsessions --all-servers", "x2golistdesktops ");
+    let expected = ok(&CLEAN.replace(sessions, desktops));
+    assert_eq!(stage.ask(&["alice", "listdesktops"]), expected);
 }
 
 #[test]
@@ -75,6 +79,8 @@ fn a_hostile_environment_reaches_nobody() {
         stage.ask_through_env(&hostile, &["alice", "listsessions"]),
         clean()
     );
+    let desktops = stage.ask_through_env(&hostile, &["alice", "listdesktops"]);
+    assert!(desktops.out.starts_with("OK\nprogram "), "{desktops:?}");
     let traces = stage.root("cd /home/evil; ls loaded sourced found function 2>/dev/null || true");
     assert_eq!(traces, "");
 }

@@ -6,6 +6,7 @@ fn refuses(user: &str) {
     let Some(stage) = Stage::up() else { return };
     for operands in [
         &[user, "listsessions"][..],
+        &[user, "listdesktops"],
         &[user, "dance"],
         &[user, "addauthkey", KEY, FILE],
     ] {

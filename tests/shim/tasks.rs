@@ -59,6 +59,17 @@ fn a_session_is_terminated_by_x2goserver_as_the_user() {
 }
 
 #[test]
+fn desktops_are_listed_by_x2goserver_or_not_at_all() {
+    let Some(stage) = Stage::up() else { return };
+    let found = stage.ask(&["alice", "listdesktops"]);
+    let first = "OK\nprogram /usr/bin/x2golistdesktops \nuser 2001 ";
+    assert!(found.out.starts_with(first), "{found:?}");
+    stage.root("rm /usr/bin/x2golistdesktops");
+    let found = stage.ask(&["alice", "listdesktops"]);
+    assert!(found.is_refusal(69, "x2goserver"), "{found:?}");
+}
+
+#[test]
 fn busy_servers_are_told_in_percent() {
     let Some(stage) = Stage::up() else { return };
     // Recorded with two servers: s2 has two sessions, s1 three.

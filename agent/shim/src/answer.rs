@@ -14,6 +14,8 @@ pub fn available_tasks(has_x2goserver: bool) -> String {
 
 const TASKS_ALWAYS: &[&str] = &["availabletasks", "addauthkey", "delauthkey"];
 
+/// As the agent of x2gobroker 0.0.4.3 names them, byte for byte. `listdesktops` is not among
+/// them: only our own agent asks for it, which has come in the same package.
 const TASKS: &[&str] = &[
     "availabletasks",
     "addauthkey",

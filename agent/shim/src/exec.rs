@@ -1,6 +1,6 @@
 //! Which programs are run as the user, and how?
 //!
-//! Four programs of x2goserver, by their fixed paths, with an environment that holds nothing
+//! Five programs of x2goserver, by their fixed paths, with an environment that holds nothing
 //! but a fixed `PATH`, since they call each other by name, and whose session it is.
 
 use std::ffi::CString;
@@ -22,6 +22,8 @@ use crate::privileges::Dropped;
 pub(crate) enum Program {
     /// x2golistsessions(8)
     ListSessions,
+    /// x2golistdesktops(8)
+    ListDesktops,
     /// x2gogetservers(8)
     GetServers,
     /// x2gosuspend-session(8): the session is suspended when it returns.
@@ -34,6 +36,7 @@ impl Program {
     fn path(self) -> &'static str {
         match self {
             Self::ListSessions => "/usr/bin/x2golistsessions",
+            Self::ListDesktops => "/usr/bin/x2golistdesktops",
             Self::GetServers => "/usr/bin/x2gogetservers",
             Self::SuspendSession => "/usr/bin/x2gosuspend-session",
             Self::TerminateSession => "/usr/bin/x2goterminate-session",

@@ -95,6 +95,7 @@ fn act(dropped: &Dropped, target: &Target, task: &Task) -> Result<(), Refusal> {
         Task::ListSessions => {
             exec::replace(dropped, target, Program::ListSessions, &["--all-servers"])
         }
+        Task::ListDesktops => exec::replace(dropped, target, Program::ListDesktops, &[]),
         Task::GetServers => exec::replace(dropped, target, Program::GetServers, &[]),
         Task::SuspendSession(id) => {
             exec::replace(dropped, target, Program::SuspendSession, &[id.as_str()])

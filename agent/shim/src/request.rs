@@ -31,6 +31,8 @@ pub enum Request {
 pub enum Task {
     /// Lists the user's sessions.
     ListSessions,
+    /// Lists the desktops that the user may watch. No task of the original.
+    ListDesktops,
     /// Says which share of all sessions each server has.
     FindBusyServers,
     /// The same; the original has two names for it.
@@ -117,6 +119,7 @@ impl Task {
     fn parse(user: &UserName, name: &[u8], rest: &[&[u8]]) -> Result<Self, RequestError> {
         match name {
             b"listsessions" => none(rest, Self::ListSessions),
+            b"listdesktops" => none(rest, Self::ListDesktops),
             b"findbusyservers" => none(rest, Self::FindBusyServers),
             b"findbusyservers_by_sessionstats" => none(rest, Self::FindBusyServersBySessionStats),
             b"getservers" => none(rest, Self::GetServers),

@@ -200,7 +200,7 @@ impl State {
         let Counts { young, pending, .. } = self.counts(now);
         let theirs = || {
             let stored = self.sessions.values().map(|held| &held.stored);
-            stored.filter(|stored| stored.session.user == request.user)
+            stored.filter(|stored| stored.is_own_of(&request.user))
         };
         let facts = Facts {
             node: &self.node,
@@ -237,7 +237,7 @@ impl State {
     pub(super) fn resumable(&self, user: &Username, utc_now: i64) -> Vec<SessionRecord> {
         let local_now = utc_now.saturating_add(self.utc_offset);
         let stored = self.sessions.values().map(|held| &held.stored);
-        let theirs = stored.filter(|stored| stored.session.user == *user);
+        let theirs = stored.filter(|stored| stored.is_own_of(user));
         admission::best_first(
             theirs
                 .filter_map(|stored| stored.record_at(local_now))

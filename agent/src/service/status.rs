@@ -4,6 +4,7 @@ use proto::{NodeId, NodeIdError, PublicKeyError, SessionIdError, UsernameError};
 use tonic::{Code, Status};
 
 use crate::authorise::Denied;
+use crate::desktops::DesktopsError;
 use crate::inventory::{InventoryGone, OrderClientError, OrderError, SetDrainError};
 use crate::keys::KeysGone;
 use crate::operations::OperationError;
@@ -30,6 +31,8 @@ pub(super) enum ServiceError {
     Operation(#[from] OperationError),
     #[error(transparent)]
     Order(#[from] OrderClientError),
+    #[error(transparent)]
+    Desktops(#[from] DesktopsError),
     #[error("too many watch this agent already")]
     TooManyWatches,
     #[error(transparent)]
@@ -69,6 +72,7 @@ impl From<ServiceError> for Status {
             ServiceError::WrongNode { .. } => Code::FailedPrecondition,
             ServiceError::Operation(error) => of_operation(error),
             ServiceError::Order(error) => of_order(error),
+            ServiceError::Desktops(error) => of_desktops(error),
             ServiceError::TooManyWatches => Code::ResourceExhausted,
             ServiceError::Stopping(_) | ServiceError::KeysGone(_) => Code::Unavailable,
             ServiceError::DrainNotKept => Code::Internal,
@@ -83,12 +87,26 @@ fn of_operation(error: &OperationError) -> Code {
         OperationError::Starting { .. } | OperationError::Ended { .. } => Code::FailedPrecondition,
         OperationError::NotSeen { .. } => Code::DeadlineExceeded,
         OperationError::Stopping(_) => Code::Unavailable,
-        OperationError::NotDone(error) => match error {
-            ShimError::Busy | ShimError::UnderWay => Code::ResourceExhausted,
-            ShimError::Slow { .. } => Code::DeadlineExceeded,
-            ShimError::Start { .. } | ShimError::Failed { .. } => Code::Internal,
-            ShimError::Stopping => Code::Unavailable,
-        },
+        OperationError::NotDone(error) => of_shim(error),
+    }
+}
+
+fn of_desktops(error: &DesktopsError) -> Code {
+    match error {
+        DesktopsError::NotListed(error) => of_shim(error),
+        DesktopsError::Slow => Code::DeadlineExceeded,
+        DesktopsError::Stopping(_) => Code::Unavailable,
+    }
+}
+
+fn of_shim(error: &ShimError) -> Code {
+    match error {
+        ShimError::Busy | ShimError::UnderWay => Code::ResourceExhausted,
+        ShimError::Slow { .. } => Code::DeadlineExceeded,
+        ShimError::Start { .. } | ShimError::Failed { .. } | ShimError::Odd { .. } => {
+            Code::Internal
+        }
+        ShimError::Stopping => Code::Unavailable,
     }
 }
 

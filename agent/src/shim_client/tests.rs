@@ -7,8 +7,8 @@ use proto::{KeyFile, SessionId, Username};
 use tempfile::TempDir;
 
 use super::{
-    Act, KeyEdit, MAX_REMOVALS_RUNNING, MAX_RUNNING, MAX_STUCK_RUNNING, MAX_WAITING, MAX_WORDS,
-    ShimClient, ShimError,
+    Act, KeyEdit, MAX_LISTINGS_RUNNING, MAX_REMOVALS_RUNNING, MAX_RUNNING, MAX_STUCK_RUNNING,
+    MAX_WAITING, MAX_WORDS, ShimClient, ShimError,
 };
 
 const SESSION: &str = "alice-50-1795323502_stRTERMINAL_dp24";
@@ -139,6 +139,57 @@ async fn the_same_is_not_done_twice_at_once_and_those_who_are_too_many_are_told_
     }
     suspend(&client, "late").await.unwrap();
     assert_eq!(client.under_way.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn desktops_are_read_from_an_answer_that_begins_with_ok() {
+    let alice = Username::parse("alice").unwrap();
+    let program = Program::new("printf 'OK\nalice@:51\nbob@:78\n'; echo \"$@\" >&2");
+    let listing = program.client().desktops(&alice).await.unwrap();
+    let found: Vec<String> = listing.desktops.iter().map(ToString::to_string).collect();
+    assert_eq!(found, ["alice@:51", "bob@:78"]);
+
+    // Silence is not the same as "none".
+    let program = Program::new("printf 'OK\n'");
+    let listing = program.client().desktops(&alice).await.unwrap();
+    assert!(listing.desktops.is_empty());
+    let program = Program::new("exit 0");
+    let error = program.client().desktops(&alice).await.unwrap_err();
+    assert!(matches!(error, ShimError::Odd { .. }), "{error:?}");
+
+    // What is beyond the cap is not read, and the line at the cap is none.
+    let program = Program::new("echo OK; yes 'alice@:51' | head -n 100000; exit 0");
+    let listing = program.client().desktops(&alice).await.unwrap();
+    assert_eq!(listing.desktops.len(), proto::MAX_DESKTOPS);
+    assert!(listing.n_left_out < 20_000, "{}", listing.n_left_out);
+    assert_eq!(listing.n_odd, 1);
+}
+
+#[tokio::test]
+async fn listings_that_hang_hold_up_no_sessions() {
+    let program = Program::new(
+        "case $2 in listdesktops)
+             while [ ! -e \"${0%/*}/go\" ]; do sleep 0.05; done; echo OK ;;
+         esac",
+    );
+    let client = program.client();
+    let mut runs = tokio::task::JoinSet::new();
+    for number in 0..MAX_LISTINGS_RUNNING {
+        let client = client.clone();
+        let user = Username::parse(&format!("user{number}")).unwrap();
+        runs.spawn(async move { client.desktops(&user).await.map(drop) });
+    }
+    while client.listings.running.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    suspend(&client, "alice").await.unwrap();
+    // One user has one listing at a time.
+    let again = client.desktops(&Username::parse("user0").unwrap()).await;
+    assert!(matches!(again, Err(ShimError::UnderWay)), "{again:?}");
+    fs::write(program.file("go"), "").unwrap();
+    for ended in runs.join_all().await {
+        ended.unwrap();
+    }
 }
 
 fn edit(number: usize) -> KeyEdit {

@@ -12,6 +12,8 @@ use crate::profiles::{ProfileHost, SessionProfile};
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
     hosts: &'a [ProfileHost],
+    /// The first one is handed out, too, when its agent is not there.
+    first_is_needed: bool,
     file: &'a KeyFile,
     life: Duration,
     proxy: Option<ProxyPlan<'a>>,
@@ -35,12 +37,9 @@ impl<'a> Plan<'a> {
         if !keys.wanted.unwrap_or(config.enabled) {
             return None;
         }
-        let n_hosts = match profile.is_shadow() {
-            true => profile.hosts.len().min(1),
-            false => profile.hosts.len(),
-        };
         Some(Self {
-            hosts: profile.hosts.get(..n_hosts)?,
+            hosts: &profile.hosts,
+            first_is_needed: profile.is_shadow(),
             file: keys.file.as_ref().unwrap_or(&config.file),
             life: config.life,
             proxy: keys.proxy.as_ref().map(|proxy| ProxyPlan {
@@ -55,8 +54,11 @@ impl<'a> Plan<'a> {
     /// will have installed it. `installs` tells it of a host that has a living agent.
     #[must_use]
     pub fn can_be_promised(&self, installs: impl Fn(&ProfileHost) -> Option<bool>) -> bool {
+        let first = self.hosts.first().and_then(&installs);
+        let first_does = !self.first_is_needed || first == Some(true);
         let mut hosts = self.hosts.iter().filter_map(&installs).peekable();
-        hosts.peek().is_some() && hosts.all(|installs| installs) && self.passes_proxy(installs)
+        let all_do = hosts.peek().is_some() && hosts.all(|installs| installs);
+        first_does && all_do && self.passes_proxy(installs)
     }
 
     /// Whether a key has a chance: some server would install it.
@@ -155,8 +157,12 @@ mod tests {
             ("", "yny", false, true),
             ("", "nn-", false, false),
             ("", "---", false, false),
-            ("command=SHADOW\n", "ynn", true, true),
-            ("command=SHADOW\n", "nyy", false, false),
+            ("command=SHADOW\n", "yyy", true, true),
+            ("command=SHADOW\n", "y--", true, true),
+            ("command=SHADOW\n", "ynn", false, true),
+            ("command=SHADOW\n", "nyy", false, true),
+            ("command=SHADOW\n", "-yy", false, true),
+            ("command=SHADOW\n", "nn-", false, false),
             (PROXY, "yyy-----n", true, true),
             (PROXY, "yyy------", true, true),
             (&same_key, "yyy-----y", true, true),

@@ -1,5 +1,6 @@
 //! `x2gobrokerctl`: what an operator asks of the agent of one X2Go server.
 
+mod desktops;
 mod operate;
 
 use std::io::Write as _;
@@ -13,11 +14,11 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use pki::{ChannelLimits, Clock, Expect, NodeName, Role, load_identity};
 use proto::v1::agent_client::AgentClient;
 use proto::v1::{SetDrainRequest, StatusRequest, StatusResponse};
-use proto::{ClientOrder, NodeState, Readiness, Session};
+use proto::{ClientOrder, NodeState, Readiness, Session, SessionKind};
 use tonic::transport::Channel;
 
-/// Asks the agent of one X2Go server how it is, to take no new sessions, or to suspend or
-/// end a session.
+/// Asks the agent of one X2Go server how it is, what a user may watch there, to take no new
+/// sessions, or to suspend or end a session.
 #[derive(Debug, Parser)]
 #[command(name = "x2gobrokerctl", version)]
 struct Ctl {
@@ -41,6 +42,9 @@ struct Ctl {
 enum Command {
     /// How the server is, with its sessions.
     Status,
+    /// Which desktops a user may watch or work on: their own, and those that others have
+    /// announced to them.
+    Desktops(desktops::Watcher),
     /// Take no new sessions; running and suspended ones go on. Kept over a restart.
     Drain {
         /// Why, for other operators.
@@ -93,6 +97,7 @@ async fn ask(ctl: &Ctl) -> Result<()> {
             let status = agent.status(StatusRequest {}).await?.into_inner();
             print(&describe(&status)?)
         }
+        Command::Desktops(watcher) => print(&desktops::ask(&mut agent, &ctl.node, watcher).await?),
         Command::Drain { reason } => set_drain(&mut agent, ctl, true, reason).await,
         Command::Undrain => set_drain(&mut agent, ctl, false, "").await,
         Command::Suspend(target) => {
@@ -172,6 +177,11 @@ fn describe(status: &StatusResponse) -> Result<String> {
     };
     for session in &status.sessions {
         let session = Session::try_from(session.clone())?;
+        // Somebody is being watched, or helped.
+        let shadow = match session.kind() {
+            Some(SessionKind::Shadow) => " (shadow)",
+            Some(SessionKind::Desktop | SessionKind::Rootless) | None => "",
+        };
         let starting = if session.starting { " (starting)" } else { "" };
         let order = match session.client_order {
             None => "",
@@ -179,7 +189,7 @@ fn describe(status: &StatusResponse) -> Result<String> {
             Some(ClientOrder::Terminate) => " (its client is to end it)",
         };
         text += &format!(
-            "{} {} {}{starting}{order}\n",
+            "{} {} {}{shadow}{starting}{order}\n",
             session.state.letter(),
             session.user,
             session.id
@@ -203,3 +213,45 @@ pub(super) const AGENT_PORT: u16 = 7464;
 /// An operator waits this long for one agent: a little longer than the agent waits for a
 /// session to change.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use proto::v1::{self, StatusResponse};
+
+    use super::describe;
+
+    #[test]
+    fn the_status_of_a_server_marks_shadow_sessions() {
+        let session = |id: &str| v1::Session {
+            id: id.to_owned(),
+            user: "alice".to_owned(),
+            state: v1::SessionState::Running.into(),
+            ..v1::Session::default()
+        };
+        let readiness = v1::Readiness {
+            state: v1::readiness::State::Ready.into(),
+            reason: String::new(),
+        };
+        let state = v1::NodeState {
+            counts: Some(v1::Counts::default()),
+            readiness: Some(readiness),
+            ..v1::NodeState::default()
+        };
+        let (desktop, shadow) = (
+            "alice-51-1795886231_stDxterm_dp24",
+            "alice-52-1795886378_stS1XSHADbobXSHADPP78_dp24",
+        );
+        let status = StatusResponse {
+            state: Some(state),
+            sessions: vec![session(desktop), session(shadow)],
+            ..StatusResponse::default()
+        };
+        let text = describe(&status).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("R ")).collect();
+        let expected = [
+            format!("R alice {desktop}"),
+            format!("R alice {shadow} (shadow)"),
+        ];
+        assert_eq!(lines, expected);
+    }
+}

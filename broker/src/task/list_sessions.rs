@@ -110,7 +110,7 @@ fn sessions_on<'a>(
         .iter()
         .filter_map(|host| view.hosts().resolve(host))
     {
-        for placed in sessions.iter().filter(|placed| placed.node == *node) {
+        for placed in of_node(sessions, node) {
             // Two hosts of a profile may be two names of one server.
             if !on_hosts.iter().any(|known| std::ptr::eq(*known, placed)) {
                 on_hosts.push(placed);
@@ -118,6 +118,14 @@ fn sessions_on<'a>(
         }
     }
     on_hosts
+}
+
+fn of_node<'a>(
+    sessions: &'a [PlacedSession],
+    node: &NodeId,
+) -> impl Iterator<Item = &'a PlacedSession> {
+    let own = sessions.iter().filter(|placed| !placed.is_shadow());
+    own.filter(move |placed| placed.node == *node)
 }
 
 fn best_of(on_hosts: &[&PlacedSession]) -> Option<ListedSession> {

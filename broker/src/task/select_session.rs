@@ -9,6 +9,7 @@ mod keyed;
 mod lent;
 mod old;
 mod resume;
+mod shadow;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 pub use self::keyed::{GivenKey, KeyOffer, select_with_key};
+use self::shadow::select_shadow;
 use crate::agents::{Admission, AskError, KeyReturns, Refusal, Verdict};
 use crate::autologin::KeyPairs;
 use crate::config::OldAgentsConfig;
@@ -126,7 +128,8 @@ pub async fn select_session(
     offer: Option<&KeyOffer<'_>>,
 ) -> Result<Selected, NoServer> {
     if profile.is_shadow() {
-        return first_host(profile);
+        // Boxed: few profiles are such.
+        return Box::pin(select_shadow(placing, profile, user, terms, offer)).await;
     }
     let view = placing.feed.view();
     let now = Instant::now();
@@ -171,7 +174,7 @@ pub async fn select_session(
         Err(none) if profile.hosts.len() == 1 && !login.is_unwelcome() => {
             let host = profile.hosts.first().map_or("", |host| &host.name);
             info!(%user, profile = %profile.id, host, why = none.why, "the only host, unasked");
-            first_host(profile)
+            unasked(profile, profile.hosts.first())
         }
         placed => placed,
     }
@@ -221,6 +224,7 @@ impl<'a> Login<'a> {
         let mut sessions: Vec<UserSession<'_>> = of_user
             .sessions
             .iter()
+            .filter(|placed| !placed.is_shadow())
             .filter_map(|placed| {
                 let (_, view) = node(&placed.node)?;
                 Some(UserSession {
@@ -460,9 +464,8 @@ fn hosts_on_nodes<'a>(
     on_nodes
 }
 
-/// A shadow session is joined on the first host, as the original does.
-fn first_host(profile: &SessionProfile) -> Result<Selected, NoServer> {
-    let host = profile.hosts.first();
+/// A host that is handed out unasked.
+fn unasked(profile: &SessionProfile, host: Option<&ProfileHost>) -> Result<Selected, NoServer> {
     let host = host.ok_or_else(|| NoServer {
         why: "the profile has no host".to_owned(),
     })?;
@@ -481,12 +484,9 @@ fn without_agents(
         .key
         .pick(user, profile.hosts.iter().map(|host| host.name.as_str()));
     let host = host.and_then(|idx| profile.hosts.get(idx));
-    let host = host.ok_or_else(|| NoServer {
-        why: "the profile has no host".to_owned(),
-    })?;
-    info!(%user, profile = %profile.id, host = host.name, "no host of the profile has an agent");
-    let server = address_for_client(host, profile.sshport);
-    Ok(Selected::unasked(server))
+    let name = host.map_or("", |host| &host.name);
+    info!(%user, profile = %profile.id, host = name, "no host of the profile has an agent");
+    unasked(profile, host)
 }
 
 /// In so many rounds of gossip a replica that was just started has heard of everybody.

@@ -31,7 +31,7 @@ fn key() -> (KeyLine, KeyFile) {
 }
 
 #[test]
-fn the_command_line_is_that_of_the_original() {
+fn the_command_line_is_that_of_the_original_and_one_task_more() {
     let (line, file) = key();
     let cases: &[(&[&str], Request)] = &[
         (&["foo", "ping"], Request::Ping),
@@ -46,6 +46,7 @@ fn the_command_line_is_that_of_the_original() {
             &["alice", "findbusyservers_by_sessionstats"],
             as_alice(Task::FindBusyServersBySessionStats),
         ),
+        (&["alice", "listdesktops"], as_alice(Task::ListDesktops)),
         (&["alice", "getservers"], as_alice(Task::GetServers)),
         (
             &["alice", "suspendsession", ID],
@@ -64,6 +65,8 @@ fn the_command_line_is_that_of_the_original() {
             as_alice(Task::RemoveKey(line, file)),
         ),
         (&["alice", "dance"], as_alice(Task::Unknown)),
+        (&["alice", "listDesktops"], as_alice(Task::Unknown)),
+        (&["alice", "listdesktops "], as_alice(Task::Unknown)),
         (&["alice", ""], as_alice(Task::Unknown)),
     ];
     for (words, expected) in cases {
@@ -79,6 +82,8 @@ fn operands_that_are_missing_or_too_many_are_refused() {
         (&["alice"], TooFew),
         (&["alice", "ping", "x"], TooMany),
         (&["alice", "listsessions", "--all-servers"], TooMany),
+        (&["alice", "listdesktops", "s2"], TooMany),
+        (&["alice", "listdesktops", ""], TooMany),
         (&["alice", "suspendsession"], MissingOperand),
         (&["alice", "suspendsession", ID, ID], TooMany),
         (&["alice", "terminatesession"], MissingOperand),
@@ -302,6 +307,10 @@ fn a_forced_command_is_read_without_a_shell() {
         (
             format!("{PROGRAM} 'ali'\"c\"e listsessions"),
             as_alice(Task::ListSessions),
+        ),
+        (
+            format!("sh -c '{PROGRAM} alice listdesktops'"),
+            as_alice(Task::ListDesktops),
         ),
     ];
     for (command, expected) in cases {

@@ -4,7 +4,9 @@
 //! lack most values, so each column is read by hand. A row that can't be read is left
 //! out and counted; it never takes the others with it.
 
-use proto::{NodeId, Secret, Session, SessionId, SessionRecord, SessionState, Username};
+use proto::{
+    NodeId, Secret, Session, SessionId, SessionKind, SessionRecord, SessionState, Username,
+};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
@@ -71,6 +73,14 @@ impl Skipped {
 }
 
 impl StoredSession {
+    /// Whether it is the user's, and no shadow session, which only shows another one.
+    /// x2golistsessions(8) has none of these either: X2Go Client would resume one in the
+    /// place of a desktop.
+    #[must_use]
+    pub fn is_own_of(&self, user: &Username) -> bool {
+        self.session.user == *user && self.session.kind() != Some(SessionKind::Shadow)
+    }
+
     /// The record with its age at `local_now`, in seconds of the server's local time.
     ///
     /// x2golistsessions subtracts two local times, so the age jumps with daylight saving;

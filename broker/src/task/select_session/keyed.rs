@@ -100,6 +100,20 @@ impl<'a> KeyOffer<'a> {
 }
 
 impl KeyOffer<'_> {
+    /// Has the key open the account on a server that admits nobody, and says what the client
+    /// is given.
+    pub(super) async fn opens(
+        &self,
+        view: &FarmView,
+        node: &NodeView,
+        user: &Username,
+    ) -> GivenKey {
+        match self.add_key(view, node, user, self.grant()).await {
+            true => self.given.clone(),
+            false => GivenKey::Nothing,
+        }
+    }
+
     async fn add_key(
         &self,
         view: &FarmView,
@@ -150,13 +164,6 @@ pub async fn select_with_key(
         offer.opens_proxy(&view, user),
     );
     let mut selected = selected?;
-    if profile.is_shadow()
-        && let Some(host) = profile.hosts.first()
-        && let Some(node) = installing(&view, host)
-        && offer.add_key(&view, node, user, offer.grant()).await
-    {
-        selected.key = offer.given.clone();
-    }
     if !passes && selected.key != GivenKey::Nothing {
         warn!(%user, profile = %profile.id, "no key for the client, as the SSH proxy has none");
         selected.key = GivenKey::Nothing;
@@ -183,7 +190,7 @@ impl Login<'_> {
 }
 
 /// The node of a host, if it is alive and installs keys.
-fn installing<'v>(view: &'v FarmView, host: &ProfileHost) -> Option<&'v NodeView> {
+pub(super) fn installing<'v>(view: &'v FarmView, host: &ProfileHost) -> Option<&'v NodeView> {
     let Resolved::Node(node) = view.hosts().look_up(host) else {
         return None;
     };

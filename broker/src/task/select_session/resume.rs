@@ -75,7 +75,8 @@ impl<'a> Login<'a> {
         let sessions = &self.view.of_user(self.user).sessions;
         let here = |node: &NodeId| self.hosts.iter().any(|(_, view)| view.node == *node);
         let on_old = self.old.iter().map(|old| old.sessions.len());
-        sessions.iter().filter(|placed| here(&placed.node)).count() + on_old.sum::<usize>()
+        let on_mesh = sessions.iter().filter(|placed| !placed.is_shadow());
+        on_mesh.filter(|placed| here(&placed.node)).count() + on_old.sum::<usize>()
     }
 
     /// The records as the client needs them: X2Go Client resumes at the server that a

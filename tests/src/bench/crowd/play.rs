@@ -218,6 +218,13 @@ impl Agent for Player {
         }))
     }
 
+    async fn list_desktops(
+        &self,
+        _request: Request<v1::ListDesktopsRequest>,
+    ) -> Result<Response<v1::ListDesktopsResponse>, Status> {
+        Err(Status::unimplemented("the crowd has no desktops"))
+    }
+
     async fn status(
         &self,
         _request: Request<v1::StatusRequest>,
