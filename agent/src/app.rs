@@ -204,7 +204,7 @@ impl App {
         );
         let shim = ShimClient::new(&config.agent_program);
         let keys_setup = keys_setup(&config, generation);
-        let (keys, keys_handle) = Keys::build(keys_setup, shim.clone(), clock);
+        let (keys, keys_handle) = Keys::build(keys_setup, shim.clone(), clock.clone());
         parts.add("keys", keys.run(rest.clone()));
         if config.keys == KeysMode::Command {
             let socket = KeysSocket::bind(&config.keys_socket).map_err(AppError::KeysSocket)?;
@@ -223,6 +223,7 @@ impl App {
             inventory: handle.clone(),
             operations: Operations::new(handle.clone(), shim),
             keys: keys_handle.clone(),
+            clock,
         };
         let service = AgentService::new(node.clone(), sources, serving.clone());
         parts.add_fallible("server", serve(listener, service, gossip_service, serving));

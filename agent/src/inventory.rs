@@ -15,7 +15,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use pki::Clock;
-use proto::{ClientOrder, Generation, Load, NodeId, NodeState, SessionId, SessionRecord, Username};
+use proto::{
+    AtDeadline, ClientOrder, Drain, Generation, Load, NodeId, NodeState, SessionId, SessionRecord,
+    Username,
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::{Request, Verdict};
 pub use drain::DrainError;
 use drain::DrainFile;
+use drain::until_due;
 pub use handle::{InventoryGone, InventoryHandle, OrderClientError, SetDrainError};
 pub use poller::Poller;
 pub use sqlite::{
@@ -70,7 +74,7 @@ pub(crate) enum Command {
     Admit(Request, oneshot::Sender<Admission>),
     Cancel(Username, oneshot::Sender<NodeState>),
     SetDrain(
-        Option<String>,
+        Option<Drain>,
         oneshot::Sender<Result<NodeState, DrainError>>,
     ),
     OrderClient {
@@ -121,8 +125,8 @@ impl Inventory {
     /// Serves until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
-            let next_end = self.state.next_end().map(Instant::from_std);
-            let far = Instant::now() + Duration::from_secs(3600);
+            self.end_drain_if_over().await;
+            let next_end = self.next_end();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -130,7 +134,7 @@ impl Inventory {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
-                () = tokio::time::sleep_until(next_end.unwrap_or(far)) => {
+                () = tokio::time::sleep_until(next_end) => {
                     self.publish();
                 }
             }
@@ -222,10 +226,10 @@ impl Inventory {
     }
 
     /// The disk first: a drain that is not kept is not begun.
-    async fn keep_drain(&mut self, drain: Option<String>) -> Result<(), DrainError> {
+    async fn keep_drain(&mut self, drain: Option<Drain>) -> Result<(), DrainError> {
         let file = self.drain_file.clone();
         let kept = drain.clone();
-        let stored = tokio::task::spawn_blocking(move || file.store(kept.as_deref()));
+        let stored = tokio::task::spawn_blocking(move || file.store(kept.as_ref()));
         match stored.await {
             Ok(stored) => stored?,
             // Only a stopping runtime drops the task.
@@ -233,6 +237,43 @@ impl Inventory {
         }
         self.state.set_drain(drain);
         Ok(())
+    }
+
+    /// A drain that was only to last until now ends by itself.
+    async fn end_drain_if_over(&mut self) {
+        let due = |drain: &&Drain| drain.due(self.clock.since_epoch());
+        let over = self
+            .state
+            .drain()
+            .filter(|drain| due(drain) == Some(AtDeadline::Accept));
+        let Some(Drain { reason, .. }) = over.cloned() else {
+            return;
+        };
+        if let Err(error) = self.keep_drain(None).await {
+            // The file says itself that it is over.
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the file of a drain that is over was not removed");
+            self.state.set_drain(None);
+        }
+        tracing::info!(
+            reason,
+            "the drain has come to its deadline, new sessions are taken"
+        );
+        self.publish();
+    }
+
+    /// When something ends by itself next, or may have ended.
+    fn next_end(&self) -> Instant {
+        let now = Instant::now();
+        let next_end = self.state.next_end().map(Instant::from_std);
+        let drain = self.state.drain();
+        let of_drain = drain.and_then(|drain| until_due(drain, self.clock.since_epoch()));
+        // Once it is due, the sessions are what is waited for, and not by the inventory.
+        let of_drain = of_drain
+            .filter(|wait| !wait.is_zero())
+            .map(|wait| now + wait);
+        let ends = next_end.into_iter().chain(of_drain);
+        ends.min().unwrap_or(now + Duration::from_secs(3600))
     }
 
     fn utc_now(&self) -> i64 {

@@ -3,6 +3,7 @@
 //! Each handler does the same four things: check the caller's role, make types of the
 //! request's fields, ask the inventory, turn the answer into a message.
 
+mod drain;
 mod keys;
 mod operate;
 mod status;
@@ -10,6 +11,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use pki::Clock;
 use proto::{KeyOutcome, NodeId, SessionProfileId, SessionRecord, Username, v1};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -32,6 +34,7 @@ pub struct AgentService {
     inventory: InventoryHandle,
     operations: Operations,
     keys: KeysHandle,
+    clock: Clock,
     watches: Arc<Semaphore>,
     streams: TaskTracker,
     stop: CancellationToken,
@@ -46,6 +49,8 @@ pub struct Sources {
     pub operations: Operations,
     /// Temporary keys.
     pub keys: KeysHandle,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl AgentService {
@@ -56,12 +61,14 @@ impl AgentService {
             inventory,
             operations,
             keys,
+            clock,
         } = sources;
         Self {
             node,
             inventory,
             operations,
             keys,
+            clock,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
             streams: TaskTracker::new(),
             stop,
@@ -151,20 +158,6 @@ impl AgentService {
         tracing::debug!(peer = %caller.peer.subject.to_uri(), "watch began");
         self.streams.spawn(watcher.run(first, self.stop.clone()));
         Ok(ReceiverStream::new(events))
-    }
-
-    async fn try_set_drain(
-        &self,
-        request: Request<v1::SetDrainRequest>,
-    ) -> Result<v1::SetDrainResponse, ServiceError> {
-        let caller = authorise(request.extensions(), Rpc::SetDrain)?;
-        let v1::SetDrainRequest { drain, reason } = request.into_inner();
-        let state = self.inventory.set_drain(drain.then_some(reason)).await?;
-        let operator = caller.peer.subject.node;
-        tracing::info!(%operator, drain, readiness = %state.readiness, "drain changed");
-        Ok(v1::SetDrainResponse {
-            state: Some(state.into()),
-        })
     }
 
     async fn try_status(

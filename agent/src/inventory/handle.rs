@@ -1,6 +1,6 @@
 //! How do other parts ask the inventory?
 
-use proto::{ClientOrder, Load, NodeState, SessionId, SessionRecord, Username};
+use proto::{ClientOrder, Drain, Load, NodeState, SessionId, SessionRecord, Username};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::poller::Freshener;
@@ -64,8 +64,7 @@ impl InventoryHandle {
     ///
     /// # Errors
     /// When it can't be kept, or the agent is stopping.
-    pub async fn set_drain(&self, drain: Option<String>) -> Result<NodeState, SetDrainError> {
-        let drain = drain.map(|reason| proto::Readiness::reason_line(&reason));
+    pub async fn set_drain(&self, drain: Option<Drain>) -> Result<NodeState, SetDrainError> {
         Ok(self
             .ask(|answer| Command::SetDrain(drain, answer))
             .await??)

@@ -10,7 +10,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use proto::{
-    ClientOrder, Counts, Generation, Load, NodeId, NodeState, Readiness, Session, SessionId,
+    ClientOrder, Counts, Drain, Generation, Load, NodeId, NodeState, Readiness, Session, SessionId,
     SessionRecord, SessionState, Username, Version,
 };
 
@@ -28,7 +28,7 @@ pub(super) struct State {
     reservations: BTreeMap<Username, Instant>,
     utc_offset: i64,
     load: Option<Load>,
-    drain: Option<String>,
+    drain: Option<Drain>,
     trouble: Option<String>,
     was_read: bool,
     is_leaving: bool,
@@ -114,7 +114,7 @@ pub(super) struct Settled {
 }
 
 impl State {
-    pub(super) fn new(node: NodeId, generation: Generation, drain: Option<String>) -> Self {
+    pub(super) fn new(node: NodeId, generation: Generation, drain: Option<Drain>) -> Self {
         let mut state = Self {
             node,
             generation,
@@ -174,8 +174,12 @@ impl State {
         self.load = Some(load);
     }
 
-    pub(super) fn set_drain(&mut self, drain: Option<String>) {
+    pub(super) fn set_drain(&mut self, drain: Option<Drain>) {
         self.drain = drain;
+    }
+
+    pub(super) fn drain(&self) -> Option<&Drain> {
+        self.drain.as_ref()
     }
 
     pub(super) fn leave(&mut self) {
@@ -194,6 +198,7 @@ impl State {
         let facts = Facts {
             node: &self.node,
             readiness: &readiness,
+            since_epoch: Duration::from_secs(u64::try_from(utc_now).unwrap_or(0)),
             records: theirs()
                 .filter_map(|stored| stored.record_at(local_now))
                 .collect(),
@@ -335,9 +340,7 @@ impl State {
             };
         }
         match &self.drain {
-            Some(reason) => Readiness::Draining {
-                reason: reason.clone(),
-            },
+            Some(drain) => Readiness::Draining(drain.clone()),
             None => Readiness::Ready,
         }
     }

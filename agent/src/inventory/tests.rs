@@ -1,9 +1,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pki::{Clock, UnixTime};
+use pki::{Clock, ManualClock, UnixTime};
 use proto::{
-    Counts, Generation, Load, NodeId, Readiness, Session, SessionId, SessionState, Username,
+    AtDeadline, Counts, Deadline, Drain, Generation, Load, NodeId, Readiness, Session, SessionId,
+    SessionState, Username,
 };
 use tempfile::TempDir;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -20,6 +21,8 @@ use crate::admission::{Refusal, Request, Verdict};
 struct Fixture {
     handle: InventoryHandle,
     folder: TempDir,
+    clock: Clock,
+    hand: ManualClock,
     stop: CancellationToken,
     tasks: JoinSet<()>,
     /// Not run: with it gone, admissions do not wait for it.
@@ -28,13 +31,14 @@ struct Fixture {
 
 impl Fixture {
     async fn ready() -> Self {
-        let fixture = Self::in_folder(tempfile::tempdir().unwrap());
+        let (clock, hand) = Clock::manual(UnixTime::since_unix_epoch(NOW));
+        let fixture = Self::in_folder(tempfile::tempdir().unwrap(), clock, hand);
         fixture.read(&[]).await;
         fixture
     }
 
-    fn in_folder(folder: TempDir) -> Self {
-        let (inventory, handle, poller) = build(folder.path());
+    fn in_folder(folder: TempDir, clock: Clock, hand: ManualClock) -> Self {
+        let (inventory, handle, poller) = build(folder.path(), clock.clone());
         drop(poller);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -42,6 +46,8 @@ impl Fixture {
         Self {
             handle,
             folder,
+            clock,
+            hand,
             stop,
             tasks,
             _poller: None,
@@ -51,7 +57,7 @@ impl Fixture {
     async fn restart(mut self) -> Self {
         self.stop.cancel();
         self.tasks.join_next().await;
-        Self::in_folder(self.folder)
+        Self::in_folder(self.folder, self.clock, self.hand)
     }
 
     async fn read(&self, sessions: &[StoredSession]) {
@@ -74,12 +80,12 @@ impl Fixture {
     }
 }
 
-fn build(state_directory: &Path) -> (Inventory, InventoryHandle, Poller) {
+/// 2026-11-22 05:00 UTC.
+const NOW: Duration = Duration::from_secs(1_795_323_600);
+
+fn build(state_directory: &Path, clock: Clock) -> (Inventory, InventoryHandle, Poller) {
     let node = NodeId::parse("s1").unwrap();
     let database = SessionDatabase::new(state_directory.join("x2go_sessions"), node.clone());
-    let (clock, _hand) = Clock::manual(UnixTime::since_unix_epoch(Duration::from_secs(
-        1_795_323_600,
-    )));
     Inventory::build(node, Generation(7), database, state_directory, clock)
 }
 
@@ -228,12 +234,10 @@ async fn a_drain_is_kept_over_a_restart() {
     let fixture = Fixture::ready().await;
     let state = fixture
         .handle
-        .set_drain(Some("new\ndisks".to_owned()))
+        .set_drain(Some(Drain::new("new\ndisks")))
         .await
         .unwrap();
-    let draining = Readiness::Draining {
-        reason: "new disks".to_owned(),
-    };
+    let draining = Readiness::Draining(Drain::new("new disks"));
     assert_eq!(state.readiness, draining);
     assert_eq!(
         fixture.admit("alice").await,
@@ -258,7 +262,7 @@ async fn a_drain_that_can_not_be_kept_is_refused_and_an_unreadable_one_is_kept()
     std::fs::create_dir(&in_the_way).unwrap();
     let error = fixture
         .handle
-        .set_drain(Some("disks".to_owned()))
+        .set_drain(Some(Drain::new("disks")))
         .await
         .unwrap_err();
     assert!(
@@ -270,11 +274,101 @@ async fn a_drain_that_can_not_be_kept_is_refused_and_an_unreadable_one_is_kept()
     std::fs::create_dir(fixture.folder.path().join("drain")).unwrap();
     let fixture = fixture.restart().await;
     fixture.read(&[]).await;
-    let reason = "the drain file can't be read".to_owned();
+    let unreadable = Drain::new("the drain file can't be read");
     assert_eq!(
         fixture.handle.state().readiness,
-        Readiness::Draining { reason }
+        Readiness::Draining(unreadable)
     );
+}
+
+/// A drain whose deadline comes after an hour.
+fn for_an_hour(then: AtDeadline) -> Drain {
+    let at = NOW.as_secs() + 3600;
+    Drain {
+        deadline: Some(Deadline { at, then }),
+        ..Drain::new("disks")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_was_only_to_last_so_long_ends_by_itself() {
+    let fixture = Fixture::ready().await;
+    let drain = for_an_hour(AtDeadline::Accept);
+    let state = fixture.handle.set_drain(Some(drain.clone())).await.unwrap();
+    assert_eq!(state.readiness, Readiness::Draining(drain));
+    let mut states = fixture.handle.watch_state();
+    states.mark_unchanged();
+    // The clock that counts is the one on the wall, which may also be put to another time.
+    let early = tokio::time::timeout(Duration::from_secs(7200), states.changed()).await;
+    assert!(early.is_err(), "{:?}", fixture.handle.state());
+    fixture.hand.advance(Duration::from_secs(3600));
+    let began = tokio::time::Instant::now();
+    states.changed().await.unwrap();
+    assert!(
+        began.elapsed() <= Duration::from_secs(60),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(fixture.handle.state().readiness, Readiness::Ready);
+    assert!(!fixture.folder.path().join("drain").exists());
+    assert_eq!(fixture.admit("alice").await, Verdict::Reserve);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_came_while_the_agent_was_away_counts_at_once() {
+    for (then, expected) in [
+        (AtDeadline::Accept, Readiness::Ready),
+        (
+            AtDeadline::Suspend,
+            Readiness::Draining(for_an_hour(AtDeadline::Suspend)),
+        ),
+        (
+            AtDeadline::Terminate,
+            Readiness::Draining(for_an_hour(AtDeadline::Terminate)),
+        ),
+    ] {
+        let fixture = Fixture::ready().await;
+        let drain = Some(for_an_hour(then));
+        fixture.handle.set_drain(drain).await.unwrap();
+        fixture.hand.advance(Duration::from_secs(3600));
+        let fixture = fixture.restart().await;
+        fixture.read(&[running("bob")]).await;
+        assert_eq!(fixture.handle.state().readiness, expected);
+        let is_kept = fixture.folder.path().join("drain").exists();
+        assert_eq!(is_kept, then != AtDeadline::Accept);
+        let verdict = fixture.admit("bob").await;
+        match then {
+            AtDeadline::Accept => assert_eq!(verdict, Verdict::Confirmed),
+            AtDeadline::Suspend | AtDeadline::Terminate => {
+                assert_eq!(verdict, Verdict::Refused(Refusal::Draining));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_drain_replaces_the_deadline_and_undoing_it_leaves_none() {
+    let fixture = Fixture::ready().await;
+    let timed = for_an_hour(AtDeadline::Terminate);
+    fixture.handle.set_drain(Some(timed)).await.unwrap();
+    let without = Drain::new("later");
+    fixture
+        .handle
+        .set_drain(Some(without.clone()))
+        .await
+        .unwrap();
+    let fixture = fixture.restart().await;
+    fixture.read(&[]).await;
+    assert_eq!(
+        fixture.handle.state().readiness,
+        Readiness::Draining(without)
+    );
+    let timed = for_an_hour(AtDeadline::Terminate);
+    fixture.handle.set_drain(Some(timed)).await.unwrap();
+    fixture.handle.set_drain(None).await.unwrap();
+    let fixture = fixture.restart().await;
+    fixture.read(&[]).await;
+    assert_eq!(fixture.handle.state().readiness, Readiness::Ready);
 }
 
 #[tokio::test(start_paused = true)]
@@ -326,7 +420,8 @@ async fn an_admission_sees_what_was_committed_before_it() {
     let schema = "CREATE TABLE sessions(session_id primary key, display, uname, server, client, \
         status, init_time, last_time, cookie, agent_pid, gr_port, sound_port, fs_port)";
     writer.execute_batch(schema).unwrap();
-    let (inventory, handle, poller) = build(folder.path());
+    let (clock, _hand) = Clock::manual(UnixTime::since_unix_epoch(NOW));
+    let (inventory, handle, poller) = build(folder.path(), clock);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(inventory.run(stop.clone()));

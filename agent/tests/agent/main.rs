@@ -12,7 +12,7 @@ use gossip::{Cluster, ClusterConfig, Generations, MtlsTransport, Settings, Trans
 use pki::{Clock, IdentityPublisher, ListenerLimits, MeshListener, Role, load_identity};
 use proto::v1::gossip_server::GossipServer;
 use proto::v1::watch_event::What;
-use proto::{NodeId, NodeState, Readiness, SessionRecord, v1};
+use proto::{Drain, NodeId, NodeState, Readiness, SessionRecord, v1};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -91,6 +91,7 @@ async fn roles_are_taken_from_the_certificate() {
     let drain = || v1::SetDrainRequest {
         drain: true,
         reason: "disks".to_owned(),
+        ..v1::SetDrainRequest::default()
     };
     let denied = Some(Code::PermissionDenied);
 
@@ -143,9 +144,7 @@ async fn roles_are_taken_from_the_certificate() {
         stop,
         tasks,
     };
-    let draining = Readiness::Draining {
-        reason: "disks".to_owned(),
-    };
+    let draining = Readiness::Draining(Drain::new("disks"));
     agent
         .wait_for(&farm, |state| state.readiness == draining)
         .await;

@@ -115,6 +115,7 @@ async fn set_drain(
     let request = SetDrainRequest {
         drain,
         reason: reason.to_owned(),
+        ..SetDrainRequest::default()
     };
     let state = agent.set_drain(request).await?.into_inner().state;
     let state = NodeState::try_from(state.context("the answer holds no state")?)?;
