@@ -27,6 +27,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Expiry};
+use crate::evacuation::Evacuation;
 use crate::inventory::{Inventory, InventoryHandle, SessionDatabase};
 use crate::keys::{
     Keys, KeysMode, KeysSetup, KeysSocket, KeysSocketError, LineRules, sshd_knows_utc_expiry,
@@ -219,9 +220,12 @@ impl App {
 
         let limits = TransportLimits::default();
         let (transport, gossip_service) = MtlsTransport::new(identity.clone(), limits);
+        let operations = Operations::new(handle.clone(), shim);
+        let evacuation = Evacuation::new(handle.clone(), operations.clone(), clock.clone());
+        parts.add("evacuation", evacuation.run(rest.clone()));
         let sources = Sources {
             inventory: handle.clone(),
-            operations: Operations::new(handle.clone(), shim),
+            operations,
             keys: keys_handle.clone(),
             clock,
         };

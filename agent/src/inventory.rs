@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::{Request, Verdict};
 pub use drain::DrainError;
 use drain::DrainFile;
-use drain::until_due;
+pub(crate) use drain::{LOOK_AGAIN, until_due};
 pub use handle::{InventoryGone, InventoryHandle, OrderClientError, SetDrainError};
 pub use poller::Poller;
 pub use sqlite::{

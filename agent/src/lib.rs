@@ -6,7 +6,8 @@
 //! as a pure function. [`service`] answers brokers and operators over gRPC, after
 //! [`authorise`] has checked their certificates. [`advertise`] gossips readiness and load.
 //! [`operations`] suspends and terminates sessions: [`shim_client`] runs the setuid program,
-//! the inventory shows that it has happened. [`keys`] has keys open accounts for a short
+//! the inventory shows that it has happened. [`evacuation`] has that done to all sessions when a
+//! drain has come to its deadline. [`keys`] has keys open accounts for a short
 //! while, and sees to it that they go again; [`authorized_keys`] is a program of its own
 //! by which sshd asks for them. [`app`] puts the parts together.
 //!
@@ -21,6 +22,7 @@ pub mod authorise;
 pub mod authorized_keys;
 pub mod cli;
 pub mod config;
+pub mod evacuation;
 pub mod host;
 pub mod inventory;
 pub mod keys;
