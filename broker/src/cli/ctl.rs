@@ -1,6 +1,8 @@
 //! `x2gobrokerctl`: what an operator asks of the agent of one X2Go server.
 
+mod drain;
 mod operate;
+mod when;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use pki::{ChannelLimits, Clock, Expect, NodeName, Role, load_identity};
 use proto::v1::agent_client::AgentClient;
-use proto::v1::{SetDrainRequest, StatusRequest, StatusResponse};
-use proto::{ClientOrder, NodeState, Readiness, Session};
+use proto::v1::{StatusRequest, StatusResponse};
+use proto::{ClientOrder, NodeState, Session};
 use tonic::transport::Channel;
 
 /// Asks the agent of one X2Go server how it is, to take no new sessions, or to suspend or
@@ -41,13 +43,10 @@ struct Ctl {
 enum Command {
     /// How the server is, with its sessions.
     Status,
-    /// Take no new sessions; running and suspended ones go on. Kept over a restart.
-    Drain {
-        /// Why, for other operators.
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
-    /// Take new sessions again.
+    /// Take no new sessions; running and suspended ones go on, until the deadline if there is
+    /// one. Kept over a restart. Replaces the drain that was there.
+    Drain(drain::Options),
+    /// Take new sessions again. The deadline is forgotten.
     Undrain,
     /// Suspend a session, and say when that has happened.
     Suspend(operate::Target),
@@ -93,8 +92,8 @@ async fn ask(ctl: &Ctl) -> Result<()> {
             let status = agent.status(StatusRequest {}).await?.into_inner();
             print(&describe(&status)?)
         }
-        Command::Drain { reason } => set_drain(&mut agent, ctl, true, reason).await,
-        Command::Undrain => set_drain(&mut agent, ctl, false, "").await,
+        Command::Drain(options) => print(&drain::drain(&mut agent, &ctl.node, options).await?),
+        Command::Undrain => print(&drain::undrain(&mut agent, &ctl.node).await?),
         Command::Suspend(target) => {
             let text = operate::ask(&mut agent, &ctl.node, ClientOrder::Suspend, target);
             print(&text.await?)
@@ -104,26 +103,6 @@ async fn ask(ctl: &Ctl) -> Result<()> {
             print(&text.await?)
         }
     }
-}
-
-async fn set_drain(
-    agent: &mut AgentClient<Channel>,
-    ctl: &Ctl,
-    drain: bool,
-    reason: &str,
-) -> Result<()> {
-    let request = SetDrainRequest {
-        drain,
-        reason: reason.to_owned(),
-        ..SetDrainRequest::default()
-    };
-    let state = agent.set_drain(request).await?.into_inner().state;
-    let state = NodeState::try_from(state.context("the answer holds no state")?)?;
-    let readiness = &state.readiness;
-    if drain != matches!(readiness, Readiness::Draining { .. }) {
-        bail!("{} answered that it is {readiness}", ctl.node);
-    }
-    print(&format!("{} is {readiness}\n", ctl.node))
 }
 
 fn connect(identity: &Path, node: &str, address: SocketAddr) -> Result<AgentClient<Channel>> {
@@ -154,7 +133,11 @@ fn describe(status: &StatusResponse) -> Result<String> {
     let counts = state.counts;
     let mut text = format!(
         "{}: {}\nagent {}, generation {}, version {}\n",
-        status.node, state.readiness, status.software_version, state.generation, state.version.0
+        status.node,
+        drain::describe(&state.readiness, Clock::system().since_epoch()),
+        status.software_version,
+        state.generation,
+        state.version.0
     );
     text += &format!(
         "{} running, {} suspended, {} young, {} on their way\n",
