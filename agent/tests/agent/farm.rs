@@ -81,23 +81,26 @@ impl Farm {
         self.start_with(self.config()).await
     }
 
+    /// An agent that takes new sessions.
     pub(crate) async fn start_with(&self, config: Config) -> RunningAgent {
+        let agent = self.launch(config).await;
+        let is_up = |state: &NodeState| state.readiness.is_ready() && state.load.is_some();
+        agent.wait_for(self, is_up).await;
+        agent
+    }
+
+    /// An agent that was just started.
+    pub(crate) async fn launch(&self, config: Config) -> RunningAgent {
         let app = App::build(config, Clock::system()).await.unwrap();
         let address = app.local_addr();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(app.run(stop.clone()));
-        let agent = RunningAgent {
+        RunningAgent {
             address,
             stop,
             tasks,
-        };
-        agent
-            .wait_for(self, |state| {
-                state.readiness.is_ready() && state.load.is_some()
-            })
-            .await;
-        agent
+        }
     }
 
     pub(crate) fn channel(&self, role: Role, node: &str, address: SocketAddr) -> Channel {
@@ -117,6 +120,11 @@ impl Farm {
         self.writer
             .execute(insert, rusqlite::params![user, display, status])
             .unwrap();
+    }
+
+    pub(crate) fn set(&self, user: &str, status: &str) {
+        let update = "UPDATE sessions SET status = ?2 WHERE uname = ?1";
+        assert_eq!(self.writer.execute(update, [user, status]).unwrap(), 1);
     }
 }
 

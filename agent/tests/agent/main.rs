@@ -2,6 +2,7 @@
 //! clearly why when it can't run?
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod drained;
 mod farm;
 
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use farm::{Farm, LIMIT, RunningAgent, admit};
+use farm::{Farm, LIMIT, admit};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_reserves_confirms_cancels_and_resumes() {
@@ -134,16 +135,7 @@ async fn roles_are_taken_from_the_certificate() {
     }
     agent.end().await;
     // The wish outlives the agent.
-    let app = App::build(farm.config(), Clock::system()).await.unwrap();
-    let address = app.local_addr();
-    let stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(app.run(stop.clone()));
-    let agent = RunningAgent {
-        address,
-        stop,
-        tasks,
-    };
+    let agent = farm.launch(farm.config()).await;
     let draining = Readiness::Draining(Drain::new("disks"));
     agent
         .wait_for(&farm, |state| state.readiness == draining)
