@@ -1,20 +1,24 @@
 //! Where does the user belong already: on which server is their session, or a place for them?
 
 use proto::NodeId;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{Answer, Login, Selected};
 use crate::placement::{UserSession, prior_server};
 
 impl Login<'_> {
-    /// Asks the server where the user has a session or a place, if there is one.
+    /// Asks the server where the user has a session or a place, if there is one. If it
+    /// refuses, since it is about to be switched off for example, the next such server: what
+    /// waits there would be left for a new session otherwise.
     pub(super) async fn where_the_user_is(&mut self) -> Option<Selected> {
-        let of_user = self.view.of_user(self.user);
+        let hosts = self.hosts.clone();
         let node = |node: &NodeId| {
-            self.hosts
+            hosts
                 .iter()
                 .find(|(_, view)| view.node == *node && view.live)
         };
+        let of_user = self.view.of_user(self.user);
         let mut sessions: Vec<UserSession<'_>> = of_user
             .sessions
             .iter()
@@ -34,22 +38,27 @@ impl Login<'_> {
             .in_flight()
             .of_user(self.user)
             .map(|record| &record.node);
-        let held: Vec<&NodeId> = in_flight
+        let mut held: Vec<&NodeId> = in_flight
             .chain(&of_user.reservations)
             .filter_map(|held| node(held).map(|(_, view)| &view.node))
             .collect();
-        let prior = prior_server(&sessions, &held)?;
-        let (host, view) = *node(prior.node)?;
-        match self.ask(host, view, false).await {
-            Answer::Taken(selected) => {
-                self.log(&view.node, &format!("{}", prior.reason));
-                Some(selected)
+        while let Some(prior) = prior_server(&sessions, &held)
+            && Instant::now() < self.until
+        {
+            let (host, view) = *node(prior.node)?;
+            match self.ask(host, view, false).await {
+                Answer::Taken(selected) => {
+                    self.log(&view.node, &format!("{}", prior.reason));
+                    return Some(selected);
+                }
+                Answer::Refused(refusal, _) => {
+                    debug!(user = %self.user, node = %view.node, %refusal, "the user's server refused");
+                    sessions.retain(|session| session.node != prior.node);
+                    held.retain(|node| *node != prior.node);
+                }
+                Answer::Silent | Answer::Unavailable => return None,
             }
-            Answer::Refused(refusal, _) => {
-                debug!(user = %self.user, node = %view.node, %refusal, "the user's server refused");
-                None
-            }
-            Answer::Silent | Answer::Unavailable => None,
         }
+        None
     }
 }
