@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use proto::{AtDeadline, NodeId, Readiness, SessionRecord, SessionState, Username};
+use proto::{NodeId, Readiness, SessionRecord, SessionState, Username};
 
 /// What a broker asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,15 +81,11 @@ pub fn decide(request: &Request, facts: Facts<'_>) -> Verdict {
     }
     let is_draining = match facts.readiness {
         Readiness::Ready => false,
-        Readiness::Draining(drain) => match drain.due(facts.since_epoch) {
-            None => true,
-            // It is over: the inventory ends it in this moment.
-            Some(AtDeadline::Accept) => false,
-            // What would come back now would be suspended or ended again.
-            Some(AtDeadline::Suspend | AtDeadline::Terminate) => {
-                return Verdict::Refused(Refusal::Draining);
-            }
-        },
+        Readiness::Draining(drain) if drain.is_closed(facts.since_epoch) => {
+            return Verdict::Refused(Refusal::Draining);
+        }
+        // One that is due and closes nothing is over: the inventory ends it in this moment.
+        Readiness::Draining(drain) => drain.due(facts.since_epoch).is_none(),
         Readiness::NotReady { .. } => return Verdict::Refused(Refusal::NotReady),
         Readiness::Leaving => return Verdict::Refused(Refusal::Leaving),
     };

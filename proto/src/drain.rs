@@ -74,6 +74,16 @@ impl Drain {
         (since_epoch.as_secs() >= deadline.at).then_some(deadline.then)
     }
 
+    /// Whether not even owners of sessions may come back: what they would find is being
+    /// suspended or ended.
+    #[must_use]
+    pub fn is_closed(&self, since_epoch: Duration) -> bool {
+        match self.due(since_epoch) {
+            None | Some(AtDeadline::Accept) => false,
+            Some(AtDeadline::Suspend | AtDeadline::Terminate) => true,
+        }
+    }
+
     /// Reads what an operator's program asks for.
     ///
     /// # Errors
@@ -258,10 +268,14 @@ mod tests {
         let at = Duration::from_millis;
         for then in AtDeadline::ALL {
             assert_eq!(drain(1000, then).due(at(999_999)), None);
+            assert!(!drain(1000, then).is_closed(at(999_999)));
             assert_eq!(drain(1000, then).due(at(1_000_000)), Some(then));
+            let closes = then != AtDeadline::Accept;
+            assert_eq!(drain(1000, then).is_closed(at(1_000_000)), closes);
             assert_eq!(drain(1000, then).due(Duration::MAX), Some(then));
         }
         assert_eq!(Drain::new("").due(Duration::MAX), None);
+        assert!(!Drain::new("").is_closed(Duration::MAX));
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl State {
         let facts = Facts {
             node: &self.node,
             readiness: &readiness,
-            since_epoch: Duration::from_secs(u64::try_from(utc_now).unwrap_or(0)),
+            since_epoch: since_epoch(utc_now),
             records: theirs()
                 .filter_map(|stored| stored.record_at(local_now))
                 .collect(),
@@ -227,8 +227,13 @@ impl State {
         }
     }
 
-    /// The user's sessions that can be resumed, the best one first.
+    /// The user's sessions that can be resumed, the best one first. None on a server that
+    /// lets nobody back.
     pub(super) fn resumable(&self, user: &Username, utc_now: i64) -> Vec<SessionRecord> {
+        let drain = self.drain.as_ref();
+        if drain.is_some_and(|drain| drain.is_closed(since_epoch(utc_now))) {
+            return Vec::new();
+        }
         let local_now = utc_now.saturating_add(self.utc_offset);
         let stored = self.sessions.values().map(|held| &held.stored);
         let theirs = stored.filter(|stored| stored.session.user == *user);
@@ -380,6 +385,10 @@ impl State {
             }
         }
     }
+}
+
+fn since_epoch(utc_now: i64) -> Duration {
+    Duration::from_secs(u64::try_from(utc_now).unwrap_or(0))
 }
 
 fn saturate(count: usize) -> u32 {
