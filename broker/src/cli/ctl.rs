@@ -43,10 +43,12 @@ struct Ctl {
 enum Command {
     /// How the server is, with its sessions.
     Status,
-    /// Take no new sessions; running and suspended ones go on, until the deadline if there is
-    /// one. Kept over a restart. Replaces the drain that was there.
+    /// Take no new sessions; running and suspended ones go on. Kept over a restart.
+    ///
+    /// It lasts until it is undone, or its deadline has come. A drain that was there is
+    /// replaced, with its deadline.
     Drain(drain::Options),
-    /// Take new sessions again. The deadline is forgotten.
+    /// Take new sessions again.
     Undrain,
     /// Suspend a session, and say when that has happened.
     Suspend(operate::Target),
