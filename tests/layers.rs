@@ -62,6 +62,7 @@ const PURE: &[&str] = &[
     "broker/src/frontend/plain.rs",
     "broker/src/task/list_sessions.rs",
     "agent/src/admission.rs",
+    "agent/src/evacuation/due.rs",
     "agent/src/keys/ledger.rs",
     "agent/src/keys/line.rs",
     "agent/src/keys/offers.rs",

@@ -3,6 +3,8 @@
 //! A pure function of the facts: the same question over the same facts gives the same
 //! answer, and no answer changes anything. The inventory acts on it.
 
+use std::time::Duration;
+
 use proto::{NodeId, Readiness, SessionRecord, SessionState, Username};
 
 /// What a broker asks.
@@ -23,6 +25,8 @@ pub struct Facts<'a> {
     pub node: &'a NodeId,
     /// Whether it takes new sessions.
     pub readiness: &'a Readiness,
+    /// What time it is, since 1970-01-01 UTC: a drain may have come to its deadline.
+    pub since_epoch: Duration,
     /// The user's sessions that can be resumed.
     pub records: Vec<SessionRecord>,
     /// Whether a session of the user is starting right now.
@@ -55,7 +59,7 @@ pub enum Verdict {
 pub enum Refusal {
     /// The request was meant for another node.
     WrongNode,
-    /// An operator wants no new sessions here.
+    /// An operator wants no new sessions here, or none at all any more.
     Draining,
     /// The agent can't tell the truth now.
     NotReady,
@@ -67,8 +71,9 @@ pub enum Refusal {
 
 /// Decides.
 ///
-/// Draining refuses new sessions only: who has a session here may come back to it. A
-/// reservation from before the drain is no session, so its user is sent elsewhere.
+/// Draining refuses new sessions only: who has a session here may come back to it, until
+/// the deadline at which sessions are suspended or ended. A reservation from before the
+/// drain is no session, so its user is sent elsewhere.
 #[must_use]
 pub fn decide(request: &Request, facts: Facts<'_>) -> Verdict {
     if request.node != *facts.node {
@@ -76,7 +81,11 @@ pub fn decide(request: &Request, facts: Facts<'_>) -> Verdict {
     }
     let is_draining = match facts.readiness {
         Readiness::Ready => false,
-        Readiness::Draining { .. } => true,
+        Readiness::Draining(drain) if drain.is_closed(facts.since_epoch) => {
+            return Verdict::Refused(Refusal::Draining);
+        }
+        // One that is due and closes nothing is over: the inventory ends it in this moment.
+        Readiness::Draining(drain) => drain.due(facts.since_epoch).is_none(),
         Readiness::NotReady { .. } => return Verdict::Refused(Refusal::NotReady),
         Readiness::Leaving => return Verdict::Refused(Refusal::Leaving),
     };
@@ -127,11 +136,18 @@ const LOGINS_AT_LEAST: f64 = 2.0;
 
 #[cfg(test)]
 mod tests {
-    use proto::{NodeId, Readiness, SessionId, SessionRecord, SessionState, Username};
+    use std::time::Duration;
+
+    use proto::{
+        AtDeadline, Deadline, Drain, NodeId, Readiness, SessionId, SessionRecord, SessionState,
+        Username,
+    };
 
     use super::{Facts, Refusal, Request, Verdict, decide};
 
     const LINE: &str = "2245|alice-50-1795323502_stRTERMINAL_dp24|50|s1|S|2026-11-22T04:58:23|7f6f58b8d2090b344f5dfddadaf20900|10.77.0.20|49024|49025|2026-11-22T04:58:39|alice|34|49026|-1|-1";
+
+    const NOW: Duration = Duration::from_secs(1_795_323_600);
 
     fn node(name: &str) -> NodeId {
         NodeId::parse(name).unwrap()
@@ -161,6 +177,7 @@ mod tests {
         Facts {
             node,
             readiness,
+            since_epoch: NOW,
             records: Vec::new(),
             is_starting: false,
             is_reserved: false,
@@ -172,14 +189,36 @@ mod tests {
 
     #[test]
     fn each_readiness_answers_newcomers_and_owners_of_sessions() {
-        let draining = Readiness::Draining {
-            reason: "disks".to_owned(),
+        let until = |at, then| {
+            let deadline = Some(Deadline { at, then });
+            Readiness::Draining(Drain {
+                deadline,
+                ..Drain::new("disks")
+            })
         };
         let not_ready = Readiness::NotReady {
             reason: "locked".to_owned(),
         };
         let refused = |why| Verdict::Refused(why);
         let suspended = vec![record("a-1", SessionState::Suspended, "2026")];
+        let owners_only = |readiness| {
+            (
+                readiness,
+                refused(Refusal::Draining),
+                refused(Refusal::Draining),
+                Verdict::Confirmed,
+                Verdict::Resume(suspended.clone()),
+            )
+        };
+        let nobody = |readiness, why| {
+            (
+                readiness,
+                refused(why),
+                refused(why),
+                refused(why),
+                refused(why),
+            )
+        };
         // readiness, answer to a newcomer, with reservation, with starting session, with record
         let rows = [
             (
@@ -189,27 +228,23 @@ mod tests {
                 Verdict::Confirmed,
                 Verdict::Resume(suspended.clone()),
             ),
+            owners_only(Readiness::Draining(Drain::new("disks"))),
+            // Before the deadline, whatever happens then.
+            owners_only(until(NOW.as_secs() + 1, AtDeadline::Accept)),
+            owners_only(until(NOW.as_secs() + 1, AtDeadline::Suspend)),
+            owners_only(until(NOW.as_secs() + 1, AtDeadline::Terminate)),
+            // After it.
             (
-                draining,
-                refused(Refusal::Draining),
-                refused(Refusal::Draining),
+                until(NOW.as_secs(), AtDeadline::Accept),
+                Verdict::Reserve,
+                Verdict::Confirmed,
                 Verdict::Confirmed,
                 Verdict::Resume(suspended.clone()),
             ),
-            (
-                not_ready,
-                refused(Refusal::NotReady),
-                refused(Refusal::NotReady),
-                refused(Refusal::NotReady),
-                refused(Refusal::NotReady),
-            ),
-            (
-                Readiness::Leaving,
-                refused(Refusal::Leaving),
-                refused(Refusal::Leaving),
-                refused(Refusal::Leaving),
-                refused(Refusal::Leaving),
-            ),
+            nobody(until(NOW.as_secs(), AtDeadline::Suspend), Refusal::Draining),
+            nobody(until(1, AtDeadline::Terminate), Refusal::Draining),
+            nobody(not_ready, Refusal::NotReady),
+            nobody(Readiness::Leaving, Refusal::Leaving),
         ];
         let s1 = node("s1");
         for (readiness, newcomer, reserved, starting, with_record) in rows {

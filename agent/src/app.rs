@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Expiry};
 use crate::desktops::Desktops;
+use crate::evacuation::Evacuation;
 use crate::inventory::{Inventory, InventoryHandle, SessionDatabase};
 use crate::keys::{
     Keys, KeysMode, KeysSetup, KeysSocket, KeysSocketError, LineRules, sshd_knows_utc_expiry,
@@ -205,7 +206,7 @@ impl App {
         );
         let shim = ShimClient::new(&config.agent_program);
         let keys_setup = keys_setup(&config, generation);
-        let (keys, keys_handle) = Keys::build(keys_setup, shim.clone(), clock);
+        let (keys, keys_handle) = Keys::build(keys_setup, shim.clone(), clock.clone());
         parts.add("keys", keys.run(rest.clone()));
         if config.keys == KeysMode::Command {
             let socket = KeysSocket::bind(&config.keys_socket).map_err(AppError::KeysSocket)?;
@@ -220,11 +221,15 @@ impl App {
 
         let limits = TransportLimits::default();
         let (transport, gossip_service) = MtlsTransport::new(identity.clone(), limits);
+        let operations = Operations::new(handle.clone(), shim.clone());
+        let evacuation = Evacuation::new(handle.clone(), operations.clone(), clock.clone());
+        parts.add("evacuation", evacuation.run(rest.clone()));
         let sources = Sources {
             inventory: handle.clone(),
-            operations: Operations::new(handle.clone(), shim.clone()),
+            operations,
             desktops: Desktops::new(handle.clone(), shim),
             keys: keys_handle.clone(),
+            clock,
         };
         let service = AgentService::new(node.clone(), sources, serving.clone());
         parts.add_fallible("server", serve(listener, service, gossip_service, serving));

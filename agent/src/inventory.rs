@@ -6,6 +6,7 @@
 //! and the drain file.
 
 mod drain;
+mod handle;
 mod poller;
 mod sqlite;
 mod state;
@@ -14,7 +15,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use pki::Clock;
-use proto::{ClientOrder, Generation, Load, NodeId, NodeState, SessionId, SessionRecord, Username};
+use proto::{
+    AtDeadline, ClientOrder, Drain, Generation, Load, NodeId, NodeState, SessionId, SessionRecord,
+    Username,
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::{Request, Verdict};
 pub use drain::DrainError;
 use drain::DrainFile;
-use poller::Freshener;
+pub(crate) use drain::{LOOK_AGAIN, until_due};
+pub use handle::{InventoryGone, InventoryHandle, OrderClientError, SetDrainError};
 pub use poller::Poller;
 pub use sqlite::{
     DatabaseError, Look, Reading, RowsError, SessionDatabase, Skipped, StoredSession,
@@ -39,14 +44,6 @@ pub struct Inventory {
     commands: mpsc::Receiver<Command>,
     changes: broadcast::Sender<Change>,
     published: watch::Sender<NodeState>,
-}
-
-/// Asks the inventory. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct InventoryHandle {
-    commands: mpsc::Sender<Command>,
-    published: watch::Receiver<NodeState>,
-    freshener: Freshener,
 }
 
 /// Sessions and reservations from one version on.
@@ -68,33 +65,6 @@ pub struct Admission {
     pub state: NodeState,
 }
 
-/// The inventory has ended: the agent is stopping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the agent is stopping")]
-pub struct InventoryGone;
-
-/// Why the drain was not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum SetDrainError {
-    /// It would be forgotten at the next restart.
-    #[error(transparent)]
-    NotKept(#[from] DrainError),
-    /// The inventory has ended.
-    #[error(transparent)]
-    Gone(#[from] InventoryGone),
-}
-
-/// Why the client of a session can't be told.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderClientError {
-    /// There is no client to tell.
-    #[error(transparent)]
-    NoClient(#[from] OrderError),
-    /// The inventory has ended.
-    #[error(transparent)]
-    Gone(#[from] InventoryGone),
-}
-
 /// What the inventory is told or asked.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -104,7 +74,7 @@ pub(crate) enum Command {
     Admit(Request, oneshot::Sender<Admission>),
     Cancel(Username, oneshot::Sender<NodeState>),
     SetDrain(
-        Option<String>,
+        Option<Drain>,
         oneshot::Sender<Result<NodeState, DrainError>>,
     ),
     OrderClient {
@@ -155,8 +125,8 @@ impl Inventory {
     /// Serves until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
-            let next_end = self.state.next_end().map(Instant::from_std);
-            let far = Instant::now() + Duration::from_secs(3600);
+            self.end_drain_if_over().await;
+            let next_end = self.next_end();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -164,7 +134,7 @@ impl Inventory {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
-                () = tokio::time::sleep_until(next_end.unwrap_or(far)) => {
+                () = tokio::time::sleep_until(next_end) => {
                     self.publish();
                 }
             }
@@ -256,10 +226,10 @@ impl Inventory {
     }
 
     /// The disk first: a drain that is not kept is not begun.
-    async fn keep_drain(&mut self, drain: Option<String>) -> Result<(), DrainError> {
+    async fn keep_drain(&mut self, drain: Option<Drain>) -> Result<(), DrainError> {
         let file = self.drain_file.clone();
         let kept = drain.clone();
-        let stored = tokio::task::spawn_blocking(move || file.store(kept.as_deref()));
+        let stored = tokio::task::spawn_blocking(move || file.store(kept.as_ref()));
         match stored.await {
             Ok(stored) => stored?,
             // Only a stopping runtime drops the task.
@@ -269,132 +239,45 @@ impl Inventory {
         Ok(())
     }
 
+    /// A drain that was only to last until now ends by itself.
+    async fn end_drain_if_over(&mut self) {
+        let due = |drain: &&Drain| drain.due(self.clock.since_epoch());
+        let over = self
+            .state
+            .drain()
+            .filter(|drain| due(drain) == Some(AtDeadline::Accept));
+        let Some(Drain { reason, .. }) = over.cloned() else {
+            return;
+        };
+        if let Err(error) = self.keep_drain(None).await {
+            // The file says itself that it is over.
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the file of a drain that is over was not removed");
+            self.state.set_drain(None);
+        }
+        tracing::info!(
+            reason,
+            "the drain has come to its deadline, new sessions are taken"
+        );
+        self.publish();
+    }
+
+    /// When something ends by itself next, or may have ended.
+    fn next_end(&self) -> Instant {
+        let now = Instant::now();
+        let next_end = self.state.next_end().map(Instant::from_std);
+        let drain = self.state.drain();
+        let of_drain = drain.and_then(|drain| until_due(drain, self.clock.since_epoch()));
+        // Once it is due, the sessions are what is waited for, and not by the inventory.
+        let of_drain = of_drain
+            .filter(|wait| !wait.is_zero())
+            .map(|wait| now + wait);
+        let ends = next_end.into_iter().chain(of_drain);
+        ends.min().unwrap_or(now + Duration::from_secs(3600))
+    }
+
     fn utc_now(&self) -> i64 {
         i64::try_from(self.clock.since_epoch().as_secs()).unwrap_or(i64::MAX)
-    }
-}
-
-impl InventoryHandle {
-    /// May this user start or resume here now? Looks at the session database first.
-    ///
-    /// # Errors
-    /// When the agent is stopping.
-    pub async fn admit(&self, request: Request) -> Result<Admission, InventoryGone> {
-        self.look().await;
-        self.ask(|answer| Command::Admit(request, answer)).await
-    }
-
-    /// Gives a reservation back, and returns the state after it.
-    ///
-    /// # Errors
-    /// When the agent is stopping.
-    pub async fn cancel(&self, user: Username) -> Result<NodeState, InventoryGone> {
-        self.ask(|answer| Command::Cancel(user, answer)).await
-    }
-
-    /// Begins or ends a drain, kept over a restart, and returns the state after it.
-    ///
-    /// # Errors
-    /// When it can't be kept, or the agent is stopping.
-    pub async fn set_drain(&self, drain: Option<String>) -> Result<NodeState, SetDrainError> {
-        let drain = drain.map(|reason| proto::Readiness::reason_line(&reason));
-        Ok(self
-            .ask(|answer| Command::SetDrain(drain, answer))
-            .await??)
-    }
-
-    /// Has the client of a user's running session told what to do: with the answer to its
-    /// next event, within ten minutes, unless the session changes its state before.
-    ///
-    /// # Errors
-    /// When the session has no client, or the agent is stopping.
-    pub async fn order_client(
-        &self,
-        user: Username,
-        session: SessionId,
-        order: ClientOrder,
-    ) -> Result<(), OrderClientError> {
-        let ordered = self.ask(|answer| Command::OrderClient {
-            user,
-            session,
-            order,
-            answer,
-        });
-        Ok(ordered.await??)
-    }
-
-    /// The user's sessions that can be resumed, the best one first. Looks at the session
-    /// database first.
-    ///
-    /// # Errors
-    /// When the agent is stopping.
-    pub async fn resumable(&self, user: Username) -> Result<Vec<SessionRecord>, InventoryGone> {
-        self.look().await;
-        self.ask(|answer| Command::Resumable(user, answer)).await
-    }
-
-    /// Has the session database looked at now, and returns soon after, at the latest.
-    pub async fn look(&self) {
-        self.freshener.freshen().await;
-    }
-
-    /// All sessions and reservations, and then each change.
-    ///
-    /// # Errors
-    /// When the agent is stopping.
-    pub async fn subscribe(&self) -> Result<Subscription, InventoryGone> {
-        self.ask(Command::Subscribe).await
-    }
-
-    /// The running sessions.
-    ///
-    /// # Errors
-    /// When the agent is stopping.
-    pub async fn active_sessions(&self) -> Result<Vec<ActiveSession>, InventoryGone> {
-        self.ask(Command::ActiveSessions).await
-    }
-
-    /// Notes a new load.
-    ///
-    /// # Errors
-    /// When the agent is stopping.
-    pub async fn set_load(&self, load: Load) -> Result<(), InventoryGone> {
-        self.commands
-            .send(Command::Load(load))
-            .await
-            .map_err(|_gone| InventoryGone)
-    }
-
-    /// From now on this server says that its agent is leaving.
-    ///
-    /// # Errors
-    /// When the agent has stopped.
-    pub async fn leave(&self) -> Result<NodeState, InventoryGone> {
-        self.ask(Command::Leave).await
-    }
-
-    /// The state as it was published last.
-    #[must_use]
-    pub fn state(&self) -> NodeState {
-        self.published.borrow().clone()
-    }
-
-    /// The state, to be watched.
-    #[must_use]
-    pub fn watch_state(&self) -> watch::Receiver<NodeState> {
-        self.published.clone()
-    }
-
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Result<T, InventoryGone> {
-        let (answer, asked) = oneshot::channel();
-        self.commands
-            .send(command(answer))
-            .await
-            .map_err(|_gone| InventoryGone)?;
-        asked.await.map_err(|_gone| InventoryGone)
     }
 }
 

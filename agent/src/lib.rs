@@ -7,7 +7,8 @@
 //! [`authorise`] has checked their certificates. [`advertise`] gossips readiness and load.
 //! [`operations`] suspends and terminates sessions: [`shim_client`] runs the setuid program,
 //! the inventory shows that it has happened. [`desktops`] says by the same program what a user
-//! may watch. [`keys`] has keys open accounts for a short
+//! may watch. [`evacuation`] has sessions suspended or ended when a drain has come to its deadline.
+//! [`keys`] has keys open accounts for a short
 //! while, and sees to it that they go again; [`authorized_keys`] is a program of its own
 //! by which sshd asks for them. [`app`] puts the parts together.
 //!
@@ -23,6 +24,7 @@ pub mod authorized_keys;
 pub mod cli;
 pub mod config;
 pub mod desktops;
+pub mod evacuation;
 pub mod host;
 pub mod inventory;
 pub mod keys;

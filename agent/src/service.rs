@@ -4,6 +4,7 @@
 //! request's fields, ask the inventory, turn the answer into a message.
 
 mod desktops;
+mod drain;
 mod keys;
 mod operate;
 mod status;
@@ -11,6 +12,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use pki::Clock;
 use proto::{KeyOutcome, NodeId, SessionProfileId, SessionRecord, Username, v1};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,6 +37,7 @@ pub struct AgentService {
     operations: Operations,
     desktops: Desktops,
     keys: KeysHandle,
+    clock: Clock,
     watches: Arc<Semaphore>,
     streams: TaskTracker,
     stop: CancellationToken,
@@ -51,6 +54,8 @@ pub struct Sources {
     pub desktops: Desktops,
     /// Temporary keys.
     pub keys: KeysHandle,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl AgentService {
@@ -62,6 +67,7 @@ impl AgentService {
             operations,
             desktops,
             keys,
+            clock,
         } = sources;
         Self {
             node,
@@ -69,6 +75,7 @@ impl AgentService {
             operations,
             desktops,
             keys,
+            clock,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
             streams: TaskTracker::new(),
             stop,
@@ -158,20 +165,6 @@ impl AgentService {
         tracing::debug!(peer = %caller.peer.subject.to_uri(), "watch began");
         self.streams.spawn(watcher.run(first, self.stop.clone()));
         Ok(ReceiverStream::new(events))
-    }
-
-    async fn try_set_drain(
-        &self,
-        request: Request<v1::SetDrainRequest>,
-    ) -> Result<v1::SetDrainResponse, ServiceError> {
-        let caller = authorise(request.extensions(), Rpc::SetDrain)?;
-        let v1::SetDrainRequest { drain, reason } = request.into_inner();
-        let state = self.inventory.set_drain(drain.then_some(reason)).await?;
-        let operator = caller.peer.subject.node;
-        tracing::info!(%operator, drain, readiness = %state.readiness, "drain changed");
-        Ok(v1::SetDrainResponse {
-            state: Some(state.into()),
-        })
     }
 
     async fn try_status(

@@ -333,7 +333,7 @@ mod tests {
     fn answer(verdict: v1::admit_response::Verdict) -> v1::AdmitResponse {
         let readiness = v1::Readiness {
             state: 1,
-            reason: String::new(),
+            ..v1::Readiness::default()
         };
         let state = v1::NodeState {
             counts: Some(v1::Counts::default()),

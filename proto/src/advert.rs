@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Counts, Generation, Load, NodeId, NodeState, Readiness, Version};
+use crate::{Counts, Drain, Generation, Load, NodeId, NodeState, Readiness, Version};
 
 /// Version of the advert's format.
 pub const KEY_VERSION: &str = "v";
@@ -91,12 +91,15 @@ impl HostNames {
 }
 
 impl Readiness {
-    /// Writes the value of [`KEY_READINESS`].
+    /// Writes the value of [`KEY_READINESS`]: without the deadline of a drain, which only
+    /// operators want to know, and they ask the agent.
     #[must_use]
     pub fn to_value(&self) -> String {
         match self {
             Self::Ready => "ready".to_owned(),
-            Self::Draining { reason } => format!("draining {}", Self::reason_line(reason)),
+            Self::Draining(drain) => {
+                format!("draining {}", Self::reason_line(&drain.reason))
+            }
             Self::NotReady { reason } => format!("not-ready {}", Self::reason_line(reason)),
             Self::Leaving => "leaving".to_owned(),
         }
@@ -111,7 +114,10 @@ impl Readiness {
         let reason = Self::reason_line(reason);
         match word {
             "ready" => Ok(Self::Ready),
-            "draining" => Ok(Self::Draining { reason }),
+            "draining" => Ok(Self::Draining(Drain {
+                reason,
+                deadline: None,
+            })),
             "not-ready" => Ok(Self::NotReady { reason }),
             "leaving" => Ok(Self::Leaving),
             _ => Err(AdvertError { key: KEY_READINESS }),
@@ -259,7 +265,7 @@ mod tests {
     use proptest::prelude::{prop_assert_eq, proptest};
 
     use super::{Advert, HostNames, KEY_KEYS, KEY_LOAD, KEY_NAMES, KEY_READINESS};
-    use crate::{Counts, Generation, Load, NodeId, NodeState, Readiness, Version};
+    use crate::{Counts, Drain, Generation, Load, NodeId, NodeState, Readiness, Version};
 
     fn state() -> NodeState {
         NodeState {
@@ -303,12 +309,8 @@ mod tests {
     fn every_readiness_comes_back() {
         for readiness in [
             Readiness::Ready,
-            Readiness::Draining {
-                reason: "new disks".to_owned(),
-            },
-            Readiness::Draining {
-                reason: String::new(),
-            },
+            Readiness::Draining(Drain::new("new disks")),
+            Readiness::Draining(Drain::default()),
             Readiness::NotReady {
                 reason: "session database: locked".to_owned(),
             },

@@ -10,6 +10,7 @@ mod advert;
 mod authservice;
 mod codec;
 mod desktop;
+mod drain;
 mod key_grant;
 mod local;
 mod node;
@@ -27,6 +28,7 @@ pub use authservice::{
     MAX_PAM_MESSAGE, PAM_HEAD_BYTES, PamMessageError, PamQuestion, PamVerdict, pam_message_length,
 };
 pub use desktop::{Desktop, DesktopError, DesktopListing, MAX_DESKTOPS};
+pub use drain::{AtDeadline, Deadline, DeadlineError, Drain, DrainWireError};
 pub use key_grant::{
     KEY_LIFE, KEY_LIMIT, KeyFile, KeyFileError, KeyGrant, KeyOutcome, MAX_KEY_LIFE,
 };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::v1;
+use crate::{Deadline, Drain, v1};
 
 /// The name that a server has itself: its `hostname`, as session records show it.
 ///
@@ -125,10 +125,7 @@ pub enum Readiness {
     /// It takes new sessions.
     Ready,
     /// An operator asked it to take none; running ones go on.
-    Draining {
-        /// The operator's words.
-        reason: String,
-    },
+    Draining(Drain),
     /// Its agent can't tell the truth now.
     NotReady {
         /// What is wrong, for operators.
@@ -159,8 +156,8 @@ impl fmt::Display for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready => f.write_str("ready"),
-            Self::Draining { reason } if reason.is_empty() => f.write_str("draining"),
-            Self::Draining { reason } => write!(f, "draining: {reason}"),
+            Self::Draining(drain) if drain.reason.is_empty() => f.write_str("draining"),
+            Self::Draining(drain) => write!(f, "draining: {}", drain.reason),
             Self::NotReady { reason } => write!(f, "not ready: {reason}"),
             Self::Leaving => f.write_str("leaving"),
         }
@@ -284,15 +281,18 @@ impl Load {
 impl From<Readiness> for v1::Readiness {
     fn from(readiness: Readiness) -> Self {
         use v1::readiness::State;
-        let (state, reason) = match readiness {
-            Readiness::Ready => (State::Ready, String::new()),
-            Readiness::Draining { reason } => (State::Draining, reason),
-            Readiness::NotReady { reason } => (State::NotReady, reason),
-            Readiness::Leaving => (State::Leaving, String::new()),
+        let (state, reason, deadline) = match readiness {
+            Readiness::Ready => (State::Ready, String::new(), None),
+            Readiness::Draining(Drain { reason, deadline }) => (State::Draining, reason, deadline),
+            Readiness::NotReady { reason } => (State::NotReady, reason, None),
+            Readiness::Leaving => (State::Leaving, String::new(), None),
         };
+        let (deadline_seconds, then) = Deadline::to_wire(deadline);
         Self {
             state: state.into(),
             reason,
+            deadline_seconds,
+            at_deadline: then.into(),
         }
     }
 }
@@ -305,12 +305,24 @@ impl TryFrom<v1::Readiness> for Readiness {
         let reason = Self::reason_line(&wire.reason);
         match State::try_from(wire.state) {
             Ok(State::Ready) => Ok(Self::Ready),
-            Ok(State::Draining) => Ok(Self::Draining { reason }),
+            Ok(State::Draining) => Ok(Self::Draining(Drain {
+                reason,
+                deadline: deadline_of(wire.deadline_seconds, wire.at_deadline),
+            })),
             Ok(State::NotReady) => Ok(Self::NotReady { reason }),
             Ok(State::Leaving) => Ok(Self::Leaving),
             Ok(State::Unspecified) | Err(_) => Err(WireError::new("Readiness", "state")),
         }
     }
+}
+
+/// What a later version may do at a deadline is not known here: then the drain is all that is.
+fn deadline_of(at: u64, then: i32) -> Option<Deadline> {
+    let then = v1::AtDeadline::try_from(then).ok()?;
+    (at > 0).then(|| Deadline {
+        at,
+        then: then.into(),
+    })
 }
 
 impl From<NodeState> for v1::NodeState {
@@ -351,7 +363,7 @@ const MAX_REASON_CHARS: usize = 160;
 #[cfg(test)]
 mod tests {
     use super::{Counts, Generation, Load, NodeId, NodeState, Readiness, Version};
-    use crate::v1;
+    use crate::{AtDeadline, Deadline, Drain, v1};
 
     #[test]
     fn host_names_are_taken_in_lower_case() {
@@ -392,12 +404,22 @@ mod tests {
                 predicted: Some(0.5),
                 ..Load::default()
             }),
-            readiness: Readiness::Draining {
-                reason: "new disks".to_owned(),
-            },
+            readiness: Readiness::Draining(Drain {
+                deadline: Some(Deadline {
+                    at: 1_795_888_800,
+                    then: AtDeadline::Suspend,
+                }),
+                ..Drain::new("new disks")
+            }),
         };
-        let wire = v1::NodeState::from(state.clone());
-        assert_eq!(NodeState::try_from(wire), Ok(state));
+        let mut wire = v1::NodeState::from(state.clone());
+        assert_eq!(NodeState::try_from(wire.clone()), Ok(state));
+
+        // What a later version does at the deadline.
+        wire.readiness.as_mut().unwrap().at_deadline = 7;
+        let drain = Drain::new("new disks");
+        let read = NodeState::try_from(wire).unwrap().readiness;
+        assert_eq!(read, Readiness::Draining(drain));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod authservice_killed;
 mod autologin;
 mod client_events;
 mod companion_tools;
+mod drained;
 mod figures;
 mod greeter;
 mod host_cut_off;

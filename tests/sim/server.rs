@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use proto::{Counts, Generation, Load, NodeId, NodeState, Readiness, Username, Version};
+use proto::{Counts, Drain, Generation, Load, NodeId, NodeState, Readiness, Username, Version};
 
 use crate::workload::Hardware;
 
@@ -199,9 +199,7 @@ impl SimServer {
             counts: self.counts(),
             load: Some(load),
             readiness: if self.draining {
-                Readiness::Draining {
-                    reason: String::new(),
-                }
+                Readiness::Draining(Drain::default())
             } else {
                 Readiness::Ready
             },

@@ -3,17 +3,22 @@
 //! All rules of the inventory, without tasks, channels or clocks: each step is told the
 //! time, and [`State::settle`] says what others must hear of it.
 
+mod held;
+mod news;
+
 use std::collections::BTreeMap;
 use std::mem;
 use std::time::{Duration, Instant};
 
 use proto::{
-    ClientOrder, Counts, Generation, Load, NodeId, NodeState, Readiness, Session, SessionId,
+    ClientOrder, Counts, Drain, Generation, Load, NodeId, NodeState, Readiness, SessionId,
     SessionRecord, SessionState, Username, Version,
 };
 
-use super::sqlite::{Reading, StoredSession};
+use super::sqlite::Reading;
 use crate::admission::{self, Facts, Refusal, Request, Verdict};
+use held::{Held, HeldOrder};
+pub use news::{ActiveSession, Change, Delta, Snapshot};
 
 /// What this server knows of itself.
 #[derive(Debug)]
@@ -25,27 +30,13 @@ pub(super) struct State {
     reservations: BTreeMap<Username, Instant>,
     utc_offset: i64,
     load: Option<Load>,
-    drain: Option<String>,
+    drain: Option<Drain>,
     trouble: Option<String>,
     was_read: bool,
     is_leaving: bool,
     /// What [`State::settle`] has last told.
     told: (Counts, Readiness, Option<Load>),
     delta: Delta,
-}
-
-/// A session and what follows from how it got here.
-#[derive(Debug)]
-struct Held {
-    stored: StoredSession,
-    /// Until when it counts as started or resumed just now.
-    young_until: Option<Instant>,
-    /// Since when it runs, for its share of the CPU; none while suspended.
-    active_since: Option<Instant>,
-    /// How long it ran before that.
-    active_before: Duration,
-    /// What its client is to do, and until when it is told.
-    client_order: Option<HeldOrder>,
 }
 
 /// Why the client of a session can't be told what to do.
@@ -67,54 +58,6 @@ pub enum OrderError {
     },
 }
 
-/// What has changed in one step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Delta {
-    /// New sessions and sessions that have changed.
-    pub upserted: Vec<Session>,
-    /// Sessions that are gone.
-    pub removed: Vec<SessionId>,
-    /// Users for whom a place is held now.
-    pub reserved: Vec<Username>,
-    /// Users for whom it no longer is.
-    pub released: Vec<Username>,
-}
-
-/// One step of the sessions and reservations, in the order of versions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The version that this step leads to.
-    pub version: Version,
-    /// The counts after it.
-    pub counts: Counts,
-    /// What has changed; empty when only the counts have.
-    pub delta: Delta,
-}
-
-/// All sessions and reservations at one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Which one.
-    pub version: Version,
-    /// How many there are.
-    pub counts: Counts,
-    /// The sessions, in the order of their IDs.
-    pub sessions: Vec<Session>,
-    /// The users for whom a place is held.
-    pub reserved: Vec<Username>,
-}
-
-/// A running session, as the prediction of CPU demand needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActiveSession {
-    /// Which one.
-    pub id: SessionId,
-    /// Whose it is.
-    pub user: Username,
-    /// How long it has been running, without the times when it was suspended.
-    pub active: Duration,
-}
-
 /// What a step means for others.
 #[derive(Debug, PartialEq)]
 pub(super) struct Settled {
@@ -125,7 +68,7 @@ pub(super) struct Settled {
 }
 
 impl State {
-    pub(super) fn new(node: NodeId, generation: Generation, drain: Option<String>) -> Self {
+    pub(super) fn new(node: NodeId, generation: Generation, drain: Option<Drain>) -> Self {
         let mut state = Self {
             node,
             generation,
@@ -185,8 +128,12 @@ impl State {
         self.load = Some(load);
     }
 
-    pub(super) fn set_drain(&mut self, drain: Option<String>) {
+    pub(super) fn set_drain(&mut self, drain: Option<Drain>) {
         self.drain = drain;
+    }
+
+    pub(super) fn drain(&self) -> Option<&Drain> {
+        self.drain.as_ref()
     }
 
     pub(super) fn leave(&mut self) {
@@ -205,6 +152,7 @@ impl State {
         let facts = Facts {
             node: &self.node,
             readiness: &readiness,
+            since_epoch: since_epoch(utc_now),
             records: theirs()
                 .filter_map(|stored| stored.record_at(local_now))
                 .collect(),
@@ -233,8 +181,13 @@ impl State {
         }
     }
 
-    /// The user's sessions that can be resumed, the best one first.
+    /// The user's sessions that can be resumed, the best one first. None on a server that
+    /// lets nobody back.
     pub(super) fn resumable(&self, user: &Username, utc_now: i64) -> Vec<SessionRecord> {
+        let drain = self.drain.as_ref();
+        if drain.is_some_and(|drain| drain.is_closed(since_epoch(utc_now))) {
+            return Vec::new();
+        }
         let local_now = utc_now.saturating_add(self.utc_offset);
         let stored = self.sessions.values().map(|held| &held.stored);
         let theirs = stored.filter(|stored| stored.is_own_of(user));
@@ -346,9 +299,7 @@ impl State {
             };
         }
         match &self.drain {
-            Some(reason) => Readiness::Draining {
-                reason: reason.clone(),
-            },
+            Some(drain) => Readiness::Draining(drain.clone()),
             None => Readiness::Ready,
         }
     }
@@ -390,90 +341,8 @@ impl State {
     }
 }
 
-/// What a client is to do, and until when.
-#[derive(Clone, Copy, Debug)]
-struct HeldOrder {
-    order: ClientOrder,
-    until: Instant,
-    /// When it counts as done, if the session stays as it is.
-    settles: Option<Instant>,
-}
-
-impl HeldOrder {
-    fn end(self) -> Instant {
-        self.settles
-            .map_or(self.until, |settles| settles.min(self.until))
-    }
-}
-
-impl Held {
-    /// What others may know of it.
-    fn session(&self) -> Session {
-        Session {
-            client_order: self.client_order.map(|held| held.order),
-            ..self.stored.session.clone()
-        }
-    }
-
-    /// A session that was not there at the last reading.
-    fn started(stored: StoredSession, now: Instant) -> Self {
-        let runs = stored.session.state == SessionState::Running;
-        Self {
-            stored,
-            young_until: runs.then(|| now + YOUNG),
-            active_since: runs.then_some(now),
-            active_before: Duration::ZERO,
-            client_order: None,
-        }
-    }
-
-    /// A session that was there before this agent: only the database knows its age.
-    fn found(stored: StoredSession, local_now: i64, now: Instant) -> Self {
-        let age = |time: Option<i64>| {
-            let seconds = u64::try_from(local_now.saturating_sub(time?)).unwrap_or(0);
-            Some(Duration::from_secs(seconds).min(MAX_AGE))
-        };
-        let since_written = age(stored.last_written);
-        let active_before = age(stored.started).unwrap_or_default();
-        let mut held = Self::started(stored, now);
-        held.young_until = held
-            .young_until
-            .and_then(|until| until.checked_sub(since_written?));
-        held.young_until = held.young_until.filter(|until| *until > now);
-        if held.active_since.is_some() {
-            held.active_before = active_before;
-        }
-        held
-    }
-
-    /// The same session as it is now.
-    fn succeeded_by(mut self, stored: StoredSession, now: Instant) -> Self {
-        if self.stored.session.state != stored.session.state
-            && let Some(held) = &mut self.client_order
-        {
-            // Done, most likely. But x2goserver writes S before the session is suspended, and
-            // R again if somebody lists sessions in between: then the client is told again.
-            held.settles = match stored.session.state {
-                SessionState::Suspended => Some(now + ORDER_SETTLES),
-                SessionState::Running => None,
-            };
-        }
-        match (self.stored.session.state, stored.session.state) {
-            (SessionState::Suspended, SessionState::Running) => {
-                self.young_until = Some(now + YOUNG);
-                self.active_since = Some(now);
-            }
-            (SessionState::Running, SessionState::Suspended) => {
-                self.young_until = None;
-                let since = self.active_since.take().unwrap_or(now);
-                self.active_before += now.saturating_duration_since(since);
-            }
-            (SessionState::Running, SessionState::Running)
-            | (SessionState::Suspended, SessionState::Suspended) => {}
-        }
-        self.stored = stored;
-        self
-    }
+fn since_epoch(utc_now: i64) -> Duration {
+    Duration::from_secs(u64::try_from(utc_now).unwrap_or(0))
 }
 
 fn saturate(count: usize) -> u32 {
@@ -486,12 +355,6 @@ const NOT_YET_READ: &str = "session database was not read yet";
 const RESERVATION_LIFE: Duration = Duration::from_secs(60);
 /// A client that tells nothing for so long does not listen.
 const CLIENT_ORDER_LIFE: Duration = Duration::from_secs(600);
-/// A session that is still suspended by then stays so; nobody has resumed it sooner.
-const ORDER_SETTLES: Duration = Duration::from_secs(6);
-/// How long a session start still weighs on the server.
-const YOUNG: Duration = Duration::from_secs(30);
-/// A time stamp from long ago is a wrong one; ten years still count exactly.
-const MAX_AGE: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// Only a broker that goes wild holds so many places; forced requests count too.
 const MAX_RESERVATIONS: usize = 10_000;
 

@@ -1,7 +1,9 @@
+mod drains;
+
 use std::path::Path;
 use std::time::Duration;
 
-use pki::{Clock, UnixTime};
+use pki::{Clock, ManualClock, UnixTime};
 use proto::{
     Counts, Generation, Load, NodeId, Readiness, Session, SessionId, SessionState, Username,
 };
@@ -20,6 +22,8 @@ use crate::admission::{Refusal, Request, Verdict};
 struct Fixture {
     handle: InventoryHandle,
     folder: TempDir,
+    clock: Clock,
+    hand: ManualClock,
     stop: CancellationToken,
     tasks: JoinSet<()>,
     /// Not run: with it gone, admissions do not wait for it.
@@ -28,13 +32,14 @@ struct Fixture {
 
 impl Fixture {
     async fn ready() -> Self {
-        let fixture = Self::in_folder(tempfile::tempdir().unwrap());
+        let (clock, hand) = Clock::manual(UnixTime::since_unix_epoch(NOW));
+        let fixture = Self::in_folder(tempfile::tempdir().unwrap(), clock, hand);
         fixture.read(&[]).await;
         fixture
     }
 
-    fn in_folder(folder: TempDir) -> Self {
-        let (inventory, handle, poller) = build(folder.path());
+    fn in_folder(folder: TempDir, clock: Clock, hand: ManualClock) -> Self {
+        let (inventory, handle, poller) = build(folder.path(), clock.clone());
         drop(poller);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -42,6 +47,8 @@ impl Fixture {
         Self {
             handle,
             folder,
+            clock,
+            hand,
             stop,
             tasks,
             _poller: None,
@@ -51,7 +58,7 @@ impl Fixture {
     async fn restart(mut self) -> Self {
         self.stop.cancel();
         self.tasks.join_next().await;
-        Self::in_folder(self.folder)
+        Self::in_folder(self.folder, self.clock, self.hand)
     }
 
     async fn read(&self, sessions: &[StoredSession]) {
@@ -74,12 +81,12 @@ impl Fixture {
     }
 }
 
-fn build(state_directory: &Path) -> (Inventory, InventoryHandle, Poller) {
+/// 2026-11-22 05:00 UTC.
+const NOW: Duration = Duration::from_secs(1_795_323_600);
+
+fn build(state_directory: &Path, clock: Clock) -> (Inventory, InventoryHandle, Poller) {
     let node = NodeId::parse("s1").unwrap();
     let database = SessionDatabase::new(state_directory.join("x2go_sessions"), node.clone());
-    let (clock, _hand) = Clock::manual(UnixTime::since_unix_epoch(Duration::from_secs(
-        1_795_323_600,
-    )));
     Inventory::build(node, Generation(7), database, state_directory, clock)
 }
 
@@ -223,60 +230,6 @@ async fn snapshot_and_changes_lead_every_subscriber_to_the_same_state() {
     assert!(n_changes > 0);
 }
 
-#[tokio::test]
-async fn a_drain_is_kept_over_a_restart() {
-    let fixture = Fixture::ready().await;
-    let state = fixture
-        .handle
-        .set_drain(Some("new\ndisks".to_owned()))
-        .await
-        .unwrap();
-    let draining = Readiness::Draining {
-        reason: "new disks".to_owned(),
-    };
-    assert_eq!(state.readiness, draining);
-    assert_eq!(
-        fixture.admit("alice").await,
-        Verdict::Refused(Refusal::Draining)
-    );
-
-    let fixture = fixture.restart().await;
-    fixture.read(&[]).await;
-    assert_eq!(fixture.handle.state().readiness, draining);
-    let state = fixture.handle.set_drain(None).await.unwrap();
-    assert_eq!(state.readiness, Readiness::Ready);
-
-    let fixture = fixture.restart().await;
-    fixture.read(&[]).await;
-    assert_eq!(fixture.handle.state().readiness, Readiness::Ready);
-}
-
-#[tokio::test]
-async fn a_drain_that_can_not_be_kept_is_refused_and_an_unreadable_one_is_kept() {
-    let fixture = Fixture::ready().await;
-    let in_the_way = fixture.folder.path().join("drain.new");
-    std::fs::create_dir(&in_the_way).unwrap();
-    let error = fixture
-        .handle
-        .set_drain(Some("disks".to_owned()))
-        .await
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("drain can't be written"),
-        "{error}"
-    );
-    assert_eq!(fixture.handle.state().readiness, Readiness::Ready);
-
-    std::fs::create_dir(fixture.folder.path().join("drain")).unwrap();
-    let fixture = fixture.restart().await;
-    fixture.read(&[]).await;
-    let reason = "the drain file can't be read".to_owned();
-    assert_eq!(
-        fixture.handle.state().readiness,
-        Readiness::Draining { reason }
-    );
-}
-
 #[tokio::test(start_paused = true)]
 async fn leaving_is_published_and_answered() {
     let fixture = Fixture::ready().await;
@@ -326,7 +279,8 @@ async fn an_admission_sees_what_was_committed_before_it() {
     let schema = "CREATE TABLE sessions(session_id primary key, display, uname, server, client, \
         status, init_time, last_time, cookie, agent_pid, gr_port, sound_port, fs_port)";
     writer.execute_batch(schema).unwrap();
-    let (inventory, handle, poller) = build(folder.path());
+    let (clock, _hand) = Clock::manual(UnixTime::since_unix_epoch(NOW));
+    let (inventory, handle, poller) = build(folder.path(), clock);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(inventory.run(stop.clone()));

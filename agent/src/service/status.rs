@@ -1,6 +1,9 @@
 //! Which gRPC status does each failure become? The one place that says so.
 
-use proto::{NodeId, NodeIdError, PublicKeyError, SessionIdError, UsernameError};
+use proto::{
+    DeadlineError, DrainWireError, NodeId, NodeIdError, PublicKeyError, SessionIdError,
+    UsernameError,
+};
 use tonic::{Code, Status};
 
 use crate::authorise::Denied;
@@ -25,6 +28,10 @@ pub(super) enum ServiceError {
     Key(#[from] PublicKeyError),
     #[error("this is {here}, and not the node that was meant")]
     WrongNode { here: NodeId },
+    #[error(transparent)]
+    Drain(#[from] DrainWireError),
+    #[error("{source}: it is {now} on this server")]
+    Deadline { source: DeadlineError, now: String },
     #[error("the client is to do nothing that is known here")]
     NoOrder,
     #[error(transparent)]
@@ -68,6 +75,8 @@ impl From<ServiceError> for Status {
             | ServiceError::Node(_)
             | ServiceError::Session(_)
             | ServiceError::Key(_)
+            | ServiceError::Drain(_)
+            | ServiceError::Deadline { .. }
             | ServiceError::NoOrder => Code::InvalidArgument,
             ServiceError::WrongNode { .. } => Code::FailedPrecondition,
             ServiceError::Operation(error) => of_operation(error),

@@ -8,7 +8,7 @@ use pki::Role;
 use proto::{Desktop, v1};
 use tonic::Code;
 
-use super::Farm;
+use super::farm::{Farm, admit};
 
 /// In the place of the setuid program: says what it was asked for in `asked`, and prints the
 /// file `desktops`.
@@ -42,13 +42,13 @@ async fn a_shadow_session_is_shown_and_never_offered_for_resuming() {
     farm.shadow_session("carol", 53);
     let agent = farm.start().await;
     let mut broker = agent.client(&farm, Role::Broker);
-    let answer = broker.admit(super::admit("alice")).await.unwrap();
+    let answer = broker.admit(admit("alice")).await.unwrap();
     let Some(Verdict::Resume(resume)) = answer.into_inner().verdict else {
         panic!("alice has a session")
     };
     let displays: Vec<u32> = resume.sessions.iter().map(|one| one.display).collect();
     assert_eq!(displays, [51]);
-    let answer = broker.admit(super::admit("carol")).await.unwrap();
+    let answer = broker.admit(admit("carol")).await.unwrap();
     let admitted = Verdict::Admitted(v1::Admitted { confirmed: false });
     assert_eq!(answer.into_inner().verdict, Some(admitted));
     let list = v1::ListSessionsRequest {
@@ -111,6 +111,7 @@ async fn brokers_and_operators_learn_what_a_user_may_watch() {
     let drain = v1::SetDrainRequest {
         drain: true,
         reason: String::new(),
+        ..v1::SetDrainRequest::default()
     };
     let mut operator = agent.client(&farm, Role::Operator);
     operator.set_drain(drain).await.unwrap();

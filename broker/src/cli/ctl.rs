@@ -1,7 +1,9 @@
 //! `x2gobrokerctl`: what an operator asks of the agent of one X2Go server.
 
 mod desktops;
+mod drain;
 mod operate;
+mod when;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -9,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use pki::{ChannelLimits, Clock, Expect, NodeName, Role, load_identity};
 use proto::v1::agent_client::AgentClient;
-use proto::v1::{SetDrainRequest, StatusRequest, StatusResponse};
-use proto::{ClientOrder, NodeState, Readiness, Session, SessionKind};
+use proto::v1::{StatusRequest, StatusResponse};
+use proto::{ClientOrder, NodeState, Session, SessionKind};
 use tonic::transport::Channel;
 
 /// Asks the agent of one X2Go server how it is, what a user may watch there, to take no new
@@ -46,11 +48,10 @@ enum Command {
     /// announced to them.
     Desktops(desktops::Watcher),
     /// Take no new sessions; running and suspended ones go on. Kept over a restart.
-    Drain {
-        /// Why, for other operators.
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
+    ///
+    /// It lasts until it is undone, or its deadline has come. A drain that was there is
+    /// replaced, with its deadline.
+    Drain(drain::Options),
     /// Take new sessions again.
     Undrain,
     /// Suspend a session, and say when that has happened.
@@ -98,8 +99,8 @@ async fn ask(ctl: &Ctl) -> Result<()> {
             print(&describe(&status)?)
         }
         Command::Desktops(watcher) => print(&desktops::ask(&mut agent, &ctl.node, watcher).await?),
-        Command::Drain { reason } => set_drain(&mut agent, ctl, true, reason).await,
-        Command::Undrain => set_drain(&mut agent, ctl, false, "").await,
+        Command::Drain(options) => print(&drain::drain(&mut agent, &ctl.node, options).await?),
+        Command::Undrain => print(&drain::undrain(&mut agent, &ctl.node).await?),
         Command::Suspend(target) => {
             let text = operate::ask(&mut agent, &ctl.node, ClientOrder::Suspend, target);
             print(&text.await?)
@@ -109,25 +110,6 @@ async fn ask(ctl: &Ctl) -> Result<()> {
             print(&text.await?)
         }
     }
-}
-
-async fn set_drain(
-    agent: &mut AgentClient<Channel>,
-    ctl: &Ctl,
-    drain: bool,
-    reason: &str,
-) -> Result<()> {
-    let request = SetDrainRequest {
-        drain,
-        reason: reason.to_owned(),
-    };
-    let state = agent.set_drain(request).await?.into_inner().state;
-    let state = NodeState::try_from(state.context("the answer holds no state")?)?;
-    let readiness = &state.readiness;
-    if drain != matches!(readiness, Readiness::Draining { .. }) {
-        bail!("{} answered that it is {readiness}", ctl.node);
-    }
-    print(&format!("{} is {readiness}\n", ctl.node))
 }
 
 fn connect(identity: &Path, node: &str, address: SocketAddr) -> Result<AgentClient<Channel>> {
@@ -158,7 +140,11 @@ fn describe(status: &StatusResponse) -> Result<String> {
     let counts = state.counts;
     let mut text = format!(
         "{}: {}\nagent {}, generation {}, version {}\n",
-        status.node, state.readiness, status.software_version, state.generation, state.version.0
+        status.node,
+        drain::describe(&state.readiness, Clock::system().since_epoch()),
+        status.software_version,
+        state.generation,
+        state.version.0
     );
     text += &format!(
         "{} running, {} suspended, {} young, {} on their way\n",
@@ -230,7 +216,7 @@ mod tests {
         };
         let readiness = v1::Readiness {
             state: v1::readiness::State::Ready.into(),
-            reason: String::new(),
+            ..v1::Readiness::default()
         };
         let state = v1::NodeState {
             counts: Some(v1::Counts::default()),

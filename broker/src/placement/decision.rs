@@ -193,7 +193,7 @@ mod tests {
     use std::time::Duration;
 
     use expect_test::{Expect, expect};
-    use proto::Readiness;
+    use proto::{Drain, Readiness};
 
     use crate::placement::Step;
     use crate::placement::testing::{Member, begin, farm, servers, user};
@@ -257,11 +257,7 @@ mod tests {
             match i {
                 1 => member.suspect = true,
                 2 => member.age = Duration::from_secs(12),
-                _ => {
-                    member.state.readiness = Readiness::Draining {
-                        reason: "new disks".to_owned(),
-                    }
-                }
+                _ => member.state.readiness = Readiness::Draining(Drain::new("new disks")),
             }
         }
         check(

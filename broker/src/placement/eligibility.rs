@@ -99,7 +99,7 @@ const LEAST_MAX_AGE: Duration = Duration::from_secs(10);
 mod tests {
     use std::time::Duration;
 
-    use proto::Readiness;
+    use proto::{Drain, Readiness};
 
     use super::{Exclusion, Freshness};
     use crate::placement::testing::{Member, servers, sized};
@@ -148,7 +148,7 @@ mod tests {
             (Readiness::Ready, 12, false, Some("stale 12 s")),
             (Readiness::Ready, 12, true, Some("suspect")),
             (
-                Readiness::Draining { reason: reason() },
+                Readiness::Draining(Drain::new(&reason())),
                 12,
                 true,
                 Some("draining"),

@@ -6,6 +6,7 @@
 //! after the other, until one takes the session.
 
 mod keyed;
+mod known;
 mod lent;
 mod old;
 mod resume;
@@ -26,9 +27,7 @@ use crate::autologin::KeyPairs;
 use crate::config::OldAgentsConfig;
 use crate::names::{Resolved, ServerAddress, address_for_client};
 use crate::old_agents::{OldAgents, OldServer};
-use crate::placement::{
-    Freshness, Placement, PlacementKey, Server, Step, UserSession, prior_server,
-};
+use crate::placement::{Freshness, Placement, PlacementKey, Server, Step};
 use crate::profiles::{AgentQueryMode, ProfileHost, SessionProfile};
 use crate::view::feed::{FeedHandle, News};
 use crate::view::{FarmView, NodeView};
@@ -211,53 +210,6 @@ impl<'a> Login<'a> {
     fn is_unwelcome(&self) -> bool {
         let says_no = |node: &NodeView| node.live && node.state.readiness != Readiness::Ready;
         self.was_refused || self.hosts.iter().any(|(_, node)| says_no(node))
-    }
-
-    /// Asks the server where the user has a session or a place, if there is one.
-    async fn where_the_user_is(&mut self) -> Option<Selected> {
-        let of_user = self.view.of_user(self.user);
-        let node = |node: &NodeId| {
-            self.hosts
-                .iter()
-                .find(|(_, view)| view.node == *node && view.live)
-        };
-        let mut sessions: Vec<UserSession<'_>> = of_user
-            .sessions
-            .iter()
-            .filter(|placed| !placed.is_shadow())
-            .filter_map(|placed| {
-                let (_, view) = node(&placed.node)?;
-                Some(UserSession {
-                    node: &view.node,
-                    state: placed.session.state,
-                    starting: placed.session.starting,
-                    live: view.followed,
-                })
-            })
-            .collect();
-        sessions.extend(self.sessions_on_old());
-        let in_flight = self
-            .view
-            .in_flight()
-            .of_user(self.user)
-            .map(|record| &record.node);
-        let held: Vec<&NodeId> = in_flight
-            .chain(&of_user.reservations)
-            .filter_map(|held| node(held).map(|(_, view)| &view.node))
-            .collect();
-        let prior = prior_server(&sessions, &held)?;
-        let (host, view) = *node(prior.node)?;
-        match self.ask(host, view, false).await {
-            Answer::Taken(selected) => {
-                self.log(&view.node, &format!("{}", prior.reason));
-                Some(selected)
-            }
-            Answer::Refused(refusal, _) => {
-                debug!(user = %self.user, node = %view.node, %refusal, "the user's server refused");
-                None
-            }
-            Answer::Silent | Answer::Unavailable => None,
-        }
     }
 
     /// Places a new session.

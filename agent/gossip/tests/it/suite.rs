@@ -5,8 +5,8 @@ use std::time::Duration;
 use gossip::{AdvertiseError, Change, changes};
 use pki::Role::{Agent, Broker};
 use proto::{
-    Counts, Generation, HostNames, KEY_LOAD, KEY_NAMES, KEY_READINESS, Load, MAX_VALUE_BYTES,
-    NodeId, NodeState, Readiness, Version,
+    Counts, Drain, Generation, HostNames, KEY_LOAD, KEY_NAMES, KEY_READINESS, Load,
+    MAX_VALUE_BYTES, NodeId, NodeState, Readiness, Version,
 };
 
 use crate::farm::{Farm, Node, SOON, all_see_all, are_live, expect, look};
@@ -69,9 +69,7 @@ fn advertise_load(node: &Node) {
 }
 
 fn draining(reason: i32) -> Readiness {
-    Readiness::Draining {
-        reason: reason.to_string(),
-    }
+    Readiness::Draining(Drain::new(&reason.to_string()))
 }
 
 async fn members_see_each_other(mut farm: Farm) {

@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
 use proto::{
-    ClientOrder, Counts, Generation, Load, NodeId, Readiness, Session, SessionId, SessionRecord,
-    SessionState, Username,
+    ClientOrder, Counts, Drain, Generation, Load, NodeId, Readiness, Session, SessionId,
+    SessionRecord, SessionState, Username,
 };
 
 use super::{Delta, Settled, State};
@@ -72,7 +72,7 @@ impl Fixture {
         let state = State::new(
             NodeId::parse("s1").unwrap(),
             Generation(7),
-            drain.map(str::to_owned),
+            drain.map(Drain::new),
         );
         let start = tokio::time::Instant::now().into_std();
         Self {
@@ -320,9 +320,7 @@ fn leaving_hides_trouble_and_trouble_hides_a_drain() {
     fixture.read(&[]);
     assert_eq!(
         readiness(&fixture),
-        Readiness::Draining {
-            reason: "disks".to_owned()
-        }
+        Readiness::Draining(Drain::new("disks"))
     );
     assert_eq!(fixture.admit("alice"), Verdict::Refused(Refusal::Draining));
     fixture.state.set_drain(None);
@@ -344,7 +342,7 @@ fn each_change_has_a_version_of_its_own_and_none_is_told_twice() {
     for step in 0..4 {
         match step {
             0 => fixture.state.take_load(load),
-            1 => fixture.state.set_drain(Some("x".to_owned())),
+            1 => fixture.state.set_drain(Some(Drain::new("x"))),
             2 => fixture.state.set_drain(None),
             _ => drop(fixture.admit("alice")),
         }

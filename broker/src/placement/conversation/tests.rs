@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
-use proto::{Counts, Readiness};
+use proto::{Counts, Drain, Readiness};
 
 use super::{MAX_ASKS, NoServer, Placement, Step};
 use crate::placement::testing::{KEY, Member, asked, begin, servers, sized, user};
@@ -36,9 +36,7 @@ fn answer_with(placement: &mut Placement<'_>, answer: char, member: &Member) {
             placement.refused(&state, 0);
         }
         'd' => {
-            state.readiness = Readiness::Draining {
-                reason: String::new(),
-            };
+            state.readiness = Readiness::Draining(Drain::default());
             placement.refused(&state, 0);
         }
         't' => placement.timed_out(),
@@ -291,7 +289,7 @@ fn log_ins_of_a_storm_spread_in_proportion_to_capacity() {
 fn members() -> impl Strategy<Value = Vec<Member>> {
     let readiness = prop_oneof![
         6 => Just(Readiness::Ready),
-        1 => Just(Readiness::Draining { reason: String::new() }),
+        1 => Just(Readiness::Draining(Drain::default())),
         1 => Just(Readiness::NotReady { reason: String::new() }),
         1 => Just(Readiness::Leaving),
     ];

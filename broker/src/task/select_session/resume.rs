@@ -173,7 +173,7 @@ mod tests {
     fn a_key_that_was_not_confirmed_after_a_take_over_is_not_given() {
         let readiness = v1::Readiness {
             state: 1,
-            reason: String::new(),
+            ..v1::Readiness::default()
         };
         let state = v1::NodeState {
             counts: Some(v1::Counts::default()),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use gossip::{Member, Members};
 use pki::Role;
 use proto::{
-    Advert, Counts, Generation, HostNames, Load, NodeId, NodeState, Readiness, Session, SessionId,
-    SessionState, Username, Version,
+    Advert, Counts, Drain, Generation, HostNames, Load, NodeId, NodeState, Readiness, Session,
+    SessionId, SessionState, Username, Version,
 };
 use tokio::time::Instant;
 
@@ -192,9 +192,7 @@ fn gossip_does_not_overrule_what_a_server_says_itself() {
 fn a_readiness_pushed_by_gossip_counts_at_once_and_an_old_one_does_not_return() {
     let (mut farm, now) = farm();
     farm.watched(&node("s1"), snapshot(1, 50, vec![]), now);
-    let draining = Readiness::Draining {
-        reason: "disks".to_owned(),
-    };
+    let draining = Readiness::Draining(Drain::new("disks"));
     gossip(
         &mut farm,
         true,
