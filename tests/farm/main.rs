@@ -41,6 +41,7 @@ mod setuid;
 mod site;
 mod ssh_broker;
 mod take_over;
+mod units;
 mod values;
 mod x2goclient;
 

@@ -23,6 +23,7 @@ mod postgres;
 mod pyhoca;
 mod requirements;
 mod screen;
+mod systemd;
 mod web_ca;
 mod x2goclient;
 mod x2goserver;
@@ -41,6 +42,7 @@ pub use clients::Clients;
 pub use host::{CLIENT_HOST, DATABASE_HOST, HostName};
 pub use pyhoca::Pyhoca;
 pub use requirements::{Unmet, check as check_requirements, packages};
+pub use systemd::Booted;
 pub use web_ca::{WebCa, WebCertificate};
 pub use x2goclient::{Desktop, Login};
 
