@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tests::lab::debian::AGENT;
-use tests::lab::{Caller, Desktop, HostName, Lab, Login, Plan, SERVICE};
+use tests::lab::{Caller, DATABASE_HOST, Desktop, HostName, Lab, Login, Plan, SERVICE};
 use tests::wait::{Progress, wait_for};
 
 use crate::old_farm::{AGENT_ONLY, OldFarm, address, packages};
@@ -79,6 +79,8 @@ fn each_session_is_offered_for_its_server_whatever_agent_lists_it_and_not_while_
     assert!(new.answer.unwrap().session_info.is_empty());
 
     drop(desk);
+    fill(&farm.lab, BUSY);
+    wait_until_preferred(&mut caller, "s2");
     let suspend = ["x2gosuspend-session", &session.id];
     farm.lab.exec(BUSY, "alice", &suspend).unwrap();
     let offered = caller.select(address(BROKER), "alice", "farm").unwrap();
@@ -122,6 +124,38 @@ fn to_owned(pairs: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> 
     owned.collect()
 }
 
+/// Carol has so many suspended sessions on a server that it is the busy one.
+fn fill(lab: &Lab, server: HostName) {
+    let insert = format!(
+        "INSERT INTO sessions (session_id, display, uname, server, status, agent_pid) \
+         SELECT 'carol-' || n || '-1_stD_dp24', n, 'carol', '{server}', 'S', 1 \
+         FROM generate_series(100, 179) n"
+    );
+    let psql = [
+        "psql",
+        "-U",
+        "postgres",
+        "-d",
+        "x2go_sessions",
+        "-c",
+        &insert,
+    ];
+    lab.exec(DATABASE_HOST, "root", &psql).unwrap();
+}
+
+/// The agents' figures are asked for now and then. Each log-in makes its server less attractive
+/// for the next, so that two idle ones take turns.
+fn wait_until_preferred(caller: &mut Caller, server: &str) {
+    let mut n_in_a_row = 0;
+    let preferred = wait_for(FIGURES_LIMIT, || {
+        let call = caller.select(address(BROKER), "bob", "farm").unwrap();
+        let is_it = call.server().unwrap() == server;
+        n_in_a_row = if is_it { n_in_a_row + 1 } else { 0 };
+        Progress::when(n_in_a_row == 5, || format!("{n_in_a_row} in a row"))
+    });
+    preferred.unwrap();
+}
+
 /// Ends the SSH server of a host with all that it serves, and so the broker's connection.
 fn stop_sshd(lab: &Lab, server: HostName) {
     lab.exec(server, "root", &["sh", "-c", "pkill sshd || :"])
@@ -135,4 +169,6 @@ fn stop_sshd(lab: &Lab, server: HostName) {
 
 /// A session starts in 5 to 10 s on an idle machine; it runs a hundred scripts.
 const SESSION_LIMIT: Duration = Duration::from_secs(90);
+/// Two polls.
+const FIGURES_LIMIT: Duration = Duration::from_secs(45);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
