@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tests::binaries::own_folder;
-use tests::lab::{CLIENT_HOST, HostName, Lab, Plan};
+use tests::lab::{CLIENT_HOST, DATABASE_HOST, HostName, Lab, Plan};
 use tests::process::{Process, command};
 use tests::wait::{Progress, wait_for};
 
@@ -43,6 +43,49 @@ fn a_server_has_its_name_accounts_and_an_empty_session_database() {
         .exec(CLIENT_HOST, "desk", &["getent", "hosts", "s1"])
         .unwrap();
     assert!(seen.starts_with("10.77.0.101 "), "{seen}");
+}
+
+#[test]
+fn servers_of_a_lab_with_postgresql_share_one_session_database_and_leave_nothing() {
+    if skipped() {
+        return;
+    }
+    let plan = Plan {
+        brokers: 1,
+        servers: 2,
+    };
+    let lab = Lab::up_with_one_database(plan, &own_folder().unwrap()).unwrap();
+    println!("a lab with PostgreSQL was up after {:?}", lab.took());
+    let (s1, s2, broker) = (S1, HostName::server(2), HostName::broker(1));
+    lab.share_database(broker).unwrap();
+    let insert = "INSERT INTO sessions (session_id, display, uname, server, status) \
+                  VALUES ('alice-50-1_stD_dp24', '50', 'alice', 's2', 'S')";
+    let psql = [
+        "psql",
+        "-U",
+        "postgres",
+        "-d",
+        "x2go_sessions",
+        "-c",
+        insert,
+    ];
+    lab.exec(DATABASE_HOST, "root", &psql).unwrap();
+    assert_eq!(lab.sessions(s1, "alice").unwrap(), []);
+    assert_eq!(lab.sessions(s2, "alice").unwrap()[0].state, "S");
+    for host in [s1, s2, broker] {
+        let servers = lab.exec(host, "bob", &["x2gogetservers"]).unwrap();
+        assert_eq!(servers.trim(), "s2 1", "{host}");
+    }
+    let folder = lab.shared().parent().unwrap().to_owned();
+    let pid = ["sh", "-c", "pgrep -o postgres"];
+    assert!(lab.exec(DATABASE_HOST, "root", &pid).is_ok());
+    let service = lab.start(DATABASE_HOST, "root", "service", &["sleep", "600"]);
+    let service = service.unwrap();
+    let theirs = namespaces_of(service.pid());
+    drop(service);
+    drop(lab);
+    assert_eq!(users_of(&theirs), Vec::<u32>::new());
+    assert!(!folder.exists());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! How does a farm get servers, or a broker, of x2gobroker 0.0.4.3?
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,8 +44,18 @@ pub(crate) fn packages(names: &[&[&str]]) -> Option<Vec<Vec<PathBuf>>> {
 impl OldFarm {
     /// Brings up hosts with certificates and nothing else of ours.
     pub(crate) fn up(plan: Plan) -> Self {
+        Self::on(|programs| Lab::up(plan, programs))
+    }
+
+    /// [`Self::up`], with one PostgreSQL session database for all servers.
+    pub(crate) fn up_with_one_database(plan: Plan) -> Self {
+        Self::on(|programs| Lab::up_with_one_database(plan, programs))
+    }
+
+    fn on(up: impl FnOnce(&Path) -> anyhow::Result<Lab>) -> Self {
         let alone = ONE_FARM.lock().unwrap_or_else(PoisonError::into_inner);
-        let lab = Lab::up(plan, &binaries::folder().unwrap()).unwrap();
+        let lab = up(&binaries::folder().unwrap()).unwrap();
+        println!("the lab was up after {:.1?}", lab.took());
         enrol_all(&lab);
         Self {
             programs: Vec::new(),

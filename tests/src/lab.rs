@@ -19,9 +19,11 @@ mod files;
 mod ground;
 mod host;
 mod network;
+mod postgres;
 mod pyhoca;
 mod requirements;
 mod screen;
+mod systemd;
 mod web_ca;
 mod x2goclient;
 mod x2goserver;
@@ -37,9 +39,10 @@ use anyhow::Context as _;
 pub use accounts::{ACCOUNTS, SERVICE, account_id, farm_user, password, write as write_accounts};
 pub use caller::{Call, Caller};
 pub use clients::Clients;
-pub use host::{CLIENT_HOST, HostName};
+pub use host::{CLIENT_HOST, DATABASE_HOST, HostName};
 pub use pyhoca::Pyhoca;
 pub use requirements::{Unmet, check as check_requirements, packages};
+pub use systemd::Booted;
 pub use web_ca::{WebCa, WebCertificate};
 pub use x2goclient::{Desktop, Login};
 
@@ -90,9 +93,23 @@ impl Lab {
     /// # Errors
     /// With the log of what did not come up.
     pub fn up(plan: Plan, programs: &Path) -> anyhow::Result<Self> {
+        Self::build(&plan.host_names(), programs)
+    }
+
+    /// [`Self::up`], with one more host: that of a PostgreSQL session database that all X2Go
+    /// servers share. [`ACCOUNTS`] may have sessions then, and farm users may not.
+    ///
+    /// # Errors
+    /// As [`Self::up`].
+    pub fn up_with_one_database(plan: Plan, programs: &Path) -> anyhow::Result<Self> {
+        let mut names = plan.host_names();
+        names.push(DATABASE_HOST);
+        Self::build(&names, programs)
+    }
+
+    fn build(names: &[HostName], programs: &Path) -> anyhow::Result<Self> {
         let begun = now();
-        let names = plan.host_names();
-        let ground = Ground::lay(&names)?;
+        let ground = Ground::lay(names)?;
         // All hosts start at once and are then waited for.
         let starting: anyhow::Result<Vec<Host>> = names
             .iter()
@@ -100,7 +117,7 @@ impl Lab {
             .collect();
         let mut hosts = BTreeMap::new();
         for host in starting? {
-            let host = host.wait_until_up(&ground, &names)?;
+            let host = host.wait_until_up(&ground, names)?;
             hosts.insert(host.name(), host);
         }
         let mut lab = Self {
@@ -108,7 +125,11 @@ impl Lab {
             ground,
             took: Duration::ZERO,
         };
-        for name in names.iter().filter(|name| name.is_server()) {
+        let servers = names.iter().filter(|name| name.is_server());
+        if let Some(first) = servers.clone().next().filter(|_| lab.has_one_database()) {
+            postgres::set_up(&mut lab, *first)?;
+        }
+        for name in servers {
             x2goserver::set_up(&mut lab, *name).with_context(|| format!("setting up {name}"))?;
         }
         lab.took = begun.elapsed();

@@ -57,6 +57,13 @@ pub struct OldServer<'p> {
 }
 
 impl OldServer<'_> {
+    /// The user's sessions that a client can be offered without another question: those of a
+    /// server that is there. Others may list those of one that is down, from a common database.
+    #[must_use]
+    pub fn on_offer(&self) -> &[SessionRecord] {
+        if self.answered { &self.sessions } else { &[] }
+    }
+
     /// Whether a session that this server's agent lists is here.
     fn is_here(&self, record: &SessionRecord) -> bool {
         let own = matches!(self.agent.way, Way::Ssh(_));

@@ -20,11 +20,14 @@ pub struct HostName(Kind);
 enum Kind {
     Broker(u8),
     Client,
+    Database,
     Server(u8),
 }
 
 /// The host where people sit.
 pub const CLIENT_HOST: HostName = HostName(Kind::Client);
+/// The host of the one session database, in labs that have one.
+pub const DATABASE_HOST: HostName = HostName(Kind::Database);
 
 /// A host that is up, or about to be.
 #[derive(Debug)]
@@ -65,6 +68,7 @@ impl HostName {
         match self.0 {
             Kind::Broker(number) => 10 + number,
             Kind::Client => 20,
+            Kind::Database => 30,
             Kind::Server(number) => 100 + number,
         }
     }
@@ -75,6 +79,7 @@ impl fmt::Display for HostName {
         match self.0 {
             Kind::Broker(number) => write!(f, "broker{number}"),
             Kind::Client => f.write_str("client"),
+            Kind::Database => f.write_str("db"),
             Kind::Server(number) => write!(f, "s{number}"),
         }
     }
@@ -243,14 +248,24 @@ mod tests {
 
     #[test]
     fn every_host_has_a_name_and_an_address_of_its_own() {
-        let hosts = [HostName::broker(2), CLIENT_HOST, HostName::server(3)];
+        let hosts = [
+            HostName::broker(2),
+            CLIENT_HOST,
+            DATABASE_HOST,
+            HostName::server(3),
+        ];
         let names: Vec<String> = hosts
             .iter()
             .map(|host| format!("{host} {}", network::address(*host)))
             .collect();
         assert_eq!(
             names,
-            ["broker2 10.77.0.12", "client 10.77.0.20", "s3 10.77.0.103"]
+            [
+                "broker2 10.77.0.12",
+                "client 10.77.0.20",
+                "db 10.77.0.30",
+                "s3 10.77.0.103"
+            ]
         );
     }
 }

@@ -27,6 +27,9 @@ impl Lab {
     /// # Errors
     /// When the database can't be read.
     pub fn sessions(&self, server: HostName, user: &str) -> anyhow::Result<Vec<ListedSession>> {
+        if self.has_one_database() {
+            return self.shared_sessions(server, user);
+        }
         // In the host: SQLite would follow a path below /proc/PID/root to this machine's.
         let query = SESSIONS_OF_USER.replace("USER", &user.replace('\'', "''"));
         let ask = [
@@ -83,9 +86,11 @@ impl Lab {
     }
 }
 
-/// Makes the session database, and starts x2gocleansessions and sshd.
+/// Makes the session database, unless there is one for all, and starts x2gocleansessions and sshd.
 pub(crate) fn set_up(lab: &mut Lab, name: HostName) -> anyhow::Result<()> {
-    lab.exec(name, "root", &["x2godbadmin", "--createdb"])?;
+    if !lab.has_one_database() {
+        lab.exec(name, "root", &["x2godbadmin", "--createdb"])?;
+    }
     lab.exec(name, "root", &["x2gocleansessions"])?;
     let mut sshd = lab.start(name, "root", "sshd", &["/usr/sbin/sshd", "-D", "-e"])?;
     sshd.wait_for_log(SSHD_LIMIT, &["Server listening"])?;
@@ -93,7 +98,7 @@ pub(crate) fn set_up(lab: &mut Lab, name: HostName) -> anyhow::Result<()> {
 }
 
 /// Reads one row of the session database.
-fn stored(server: HostName, row: &str) -> Option<ListedSession> {
+pub(super) fn stored(server: HostName, row: &str) -> Option<ListedSession> {
     let mut fields = row.split('|');
     Some(ListedSession {
         server,
@@ -119,9 +124,10 @@ fn parse(server: HostName, line: &str) -> Option<ListedSession> {
 
 /// Where `x2godbadmin --createdb` puts it.
 const SESSION_DATABASE: &str = "/var/lib/x2go/x2go_sessions";
-const SESSIONS_OF_USER: &str = "\
-    SELECT session_id, status, \
-        coalesce(agent_pid, '') <> '' AND coalesce(cookie, '') <> '' \
+/// For SQLite and PostgreSQL.
+pub(super) const SESSIONS_OF_USER: &str = "\
+    SELECT session_id, status, CASE WHEN coalesce(CAST(agent_pid AS TEXT), '') <> '' \
+        AND coalesce(cookie, '') <> '' THEN 1 ELSE 0 END \
     FROM sessions WHERE uname = 'USER'";
 /// x2goserver's writers hold the database for milliseconds.
 const BUSY_LIMIT: &str = ".timeout 5000";

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proto::{SessionRecord, SessionState, Username};
 
-use super::{Answer, OldAgents, OldHost, OldSessions, Round};
+use super::{Answer, OldAgents, OldHost, OldServer, OldSessions, Round};
 use crate::old_agents::agent::testing::{old_hosts_of, profile, program};
 use crate::profiles::AgentQueryMode;
 
@@ -102,6 +102,20 @@ fn a_server_whose_agent_had_no_place_for_the_question_can_be_asked_again() {
     let agents = OldAgents::new("/nonexistent/sockets".into());
     let server = &agents.servers(&hosts, &round)[0];
     assert!(!server.failed && !server.answered && !server.view.is_suspect());
+}
+
+#[test]
+fn a_session_that_only_others_list_is_not_offered_as_if_its_server_were_there() {
+    let profile = profile("host=s1,s2");
+    let hosts = old_hosts_of(&profile, AgentQueryMode::Ssh);
+    let all = vec![record(50, "s1", 'S', ""), record(51, "s2", 'S', "")];
+    let mut round = round(&hosts, vec![all.clone(), all]);
+    round.answers.insert(hosts[0].agent.clone(), Answer::Failed);
+    let agents = OldAgents::new("/nonexistent/sockets".into());
+    let servers = agents.servers(&hosts, &round);
+    let counts = |server: &OldServer<'_>| (server.sessions.len(), server.on_offer().len());
+    let counts: Vec<_> = servers.iter().map(counts).collect();
+    assert_eq!(counts, [(1, 0), (1, 1)]);
 }
 
 #[tokio::test]

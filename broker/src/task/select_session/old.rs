@@ -126,7 +126,7 @@ impl<'a> Login<'a> {
         for old in others {
             let at = address_for_client(old.host, self.profile.sshport);
             if at.port == server.port {
-                let mut theirs = old.sessions.clone();
+                let mut theirs = old.on_offer().to_vec();
                 reach_at(&at, &mut theirs);
                 records.extend(theirs);
             }
