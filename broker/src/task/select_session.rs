@@ -5,31 +5,35 @@
 //! the user's session, or a place for it; then the servers that placement names, one
 //! after the other, until one takes the session.
 
+mod ask;
 mod keyed;
 mod known;
 mod lent;
 mod old;
 mod resume;
 mod shadow;
+mod unasked;
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use old::old_servers;
-use proto::{KEY_LIMIT, KeyOutcome, NodeId, NodeState, Readiness, SessionRecord, Username};
+use proto::{KEY_LIMIT, NodeId, Readiness, SessionRecord, Username};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use self::ask::Answer;
 pub use self::keyed::{GivenKey, KeyOffer, select_with_key};
 use self::shadow::select_shadow;
-use crate::agents::{Admission, AskError, KeyReturns, Refusal, Verdict};
+use self::unasked::{unasked, without_agents};
+use crate::agents::KeyReturns;
 use crate::autologin::KeyPairs;
 use crate::config::OldAgentsConfig;
-use crate::names::{Resolved, ServerAddress, address_for_client};
+use crate::names::{Resolved, ServerAddress};
 use crate::old_agents::{OldAgents, OldServer};
 use crate::placement::{Freshness, Placement, PlacementKey, Server, Step};
 use crate::profiles::{AgentQueryMode, ProfileHost, SessionProfile};
-use crate::view::feed::{FeedHandle, News};
+use crate::view::feed::FeedHandle;
 use crate::view::{FarmView, NodeView};
 
 /// What all placements of a replica have in common.
@@ -116,9 +120,11 @@ pub struct NoServer {
 /// profile was checked before.
 ///
 /// # Errors
-/// When no server takes it. Each server is asked for at most a quarter of a second, all
-/// of them together for at most [`LOGIN_LIMIT`]; only a running session that must be
-/// suspended first takes longer, at most [`SUSPEND_DEADLINE`](crate::agents::SUSPEND_DEADLINE).
+/// When no server takes it. Each server of the mesh is asked for at most a quarter of a second,
+/// all of them together for at most [`LOGIN_LIMIT`], with a key [`KEY_LIMIT`] more. A running
+/// session that must be suspended first takes longer, at most
+/// [`SUSPEND_DEADLINE`](crate::agents::SUSPEND_DEADLINE), and so do servers with agents of
+/// x2gobroker 0.0.4.3: see [`crate::old_agents`].
 pub async fn select_session(
     placing: &Placing,
     profile: &SessionProfile,
@@ -195,14 +201,6 @@ struct Login<'a> {
     offer: Option<&'a KeyOffer<'a>>,
     /// Some server has said no.
     was_refused: bool,
-}
-
-/// What came back from one agent.
-enum Answer {
-    Taken(Selected),
-    Refused(Refusal, NodeState),
-    Silent,
-    Unavailable,
 }
 
 impl<'a> Login<'a> {
@@ -287,105 +285,8 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// Asks one agent and passes on what its answer says of the server.
-    async fn ask(&mut self, host: &'a ProfileHost, node: &'a NodeView, forced: bool) -> Answer {
-        if let Some(old) = self.old.iter().find(|old| old.view.node == node.node) {
-            // Boxed: few logins need what it holds.
-            return Box::pin(self.ask_old(old)).await;
-        }
-        let feed = &self.placing.feed;
-        let Some(link) = self.view.link(&node.node) else {
-            return Answer::Unavailable;
-        };
-        let key = self.offer.map(KeyOffer::grant);
-        let ticket = self.offer.map(|offer| offer.lent.asking(&node.node, link));
-        let admission = match link.admit(self.user, &self.profile.id, forced, key).await {
-            Ok(admission) => admission,
-            Err(error) => return self.no_answer(node, &error),
-        };
-        let first_key = admission.key;
-        let Admission {
-            state,
-            verdict,
-            key,
-        } = self
-            .suspended_first(link, &node.node, forced, admission)
-            .await;
-        if let Some((offer, ticket)) = self.offer.zip(ticket) {
-            offer.lent.answered(ticket, lasting(first_key, key));
-            let is_foreign = |record: &SessionRecord| record.user != *self.user;
-            match &verdict {
-                Verdict::Refused(_) => offer.lent.unwanted(ticket),
-                Verdict::Resume(records) if records.iter().any(is_foreign) => {
-                    offer.lent.unwanted(ticket);
-                }
-                Verdict::Resume(_) | Verdict::Admitted { confirmed: _ } => {}
-            }
-        }
-        let at = (state.generation, state.version);
-        feed.tell(News::Answered {
-            node: node.node.clone(),
-            state: state.clone(),
-        });
-        let resume = match verdict {
-            Verdict::Refused(Refusal::WrongNode) => return Answer::Unavailable,
-            Verdict::Refused(refusal) => {
-                self.was_refused = true;
-                return Answer::Refused(refusal, state);
-            }
-            Verdict::Admitted { confirmed: _ } => {
-                let (user, node) = (self.user.clone(), node.node.clone());
-                feed.tell(News::Placed { user, node, at });
-                Vec::new()
-            }
-            // An agent that offers another user's session is not believed.
-            Verdict::Resume(records) if records.iter().any(|r| r.user != *self.user) => {
-                warn!(node = %node.node, user = %self.user, "an agent offered a foreign session");
-                return Answer::Unavailable;
-            }
-            Verdict::Resume(records) => records,
-        };
-        let server = address_for_client(host, self.profile.sshport);
-        let resume = self.offer(&node.node, &server, resume).await;
-        let key = self.given(node, key);
-        Answer::Taken(Selected {
-            server,
-            resume,
-            key,
-        })
-    }
-
-    fn no_answer(&mut self, node: &'a NodeView, error: &AskError) -> Answer {
-        warn!(
-            user = %self.user,
-            node = %node.node,
-            error = error as &dyn std::error::Error,
-            "a server was passed over"
-        );
-        self.silent.insert(&node.node);
-        self.placing.feed.tell(News::Silent {
-            node: node.node.clone(),
-        });
-        match error {
-            AskError::Silent { .. } => Answer::Silent,
-            AskError::Unreachable { .. }
-            | AskError::Failed { .. }
-            | AskError::Misbehaved { .. } => Answer::Unavailable,
-        }
-    }
-
     fn log(&self, node: &NodeId, why: &str) {
         info!(user = %self.user, profile = %self.profile.id, %node, why, "session placed");
-    }
-}
-
-/// What is known of a key that a server was asked for twice: what it had at first, it may
-/// still have.
-fn lasting(first: KeyOutcome, last: KeyOutcome) -> KeyOutcome {
-    match (first, last) {
-        (_, KeyOutcome::Installed) => KeyOutcome::Installed,
-        (KeyOutcome::Installed | KeyOutcome::Failed, _) => KeyOutcome::Failed,
-        (KeyOutcome::Refused | KeyOutcome::NotAsked, last) => last,
     }
 }
 
@@ -414,31 +315,6 @@ fn hosts_on_nodes<'a>(
     }
     on_nodes.retain(|(_, node)| seen.insert(&node.node));
     on_nodes
-}
-
-/// A host that is handed out unasked.
-fn unasked(profile: &SessionProfile, host: Option<&ProfileHost>) -> Result<Selected, NoServer> {
-    let host = host.ok_or_else(|| NoServer {
-        why: "the profile has no host".to_owned(),
-    })?;
-    let server = address_for_client(host, profile.sshport);
-    Ok(Selected::unasked(server))
-}
-
-/// None of the profile's hosts has an agent: one is handed out unasked, as the original
-/// does without agents. The same one for the same user, so that a retry finds it again.
-fn without_agents(
-    placing: &Placing,
-    profile: &SessionProfile,
-    user: &Username,
-) -> Result<Selected, NoServer> {
-    let host = placing
-        .key
-        .pick(user, profile.hosts.iter().map(|host| host.name.as_str()));
-    let host = host.and_then(|idx| profile.hosts.get(idx));
-    let name = host.map_or("", |host| &host.name);
-    info!(%user, profile = %profile.id, host = name, "no host of the profile has an agent");
-    unasked(profile, host)
 }
 
 /// In so many rounds of gossip a replica that was just started has heard of everybody.

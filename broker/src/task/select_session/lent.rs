@@ -162,11 +162,21 @@ impl Drop for Lent {
     }
 }
 
+/// What is known of a key that a server was asked for twice: what it had at first, it may
+/// still have.
+pub(super) fn lasting(first: KeyOutcome, last: KeyOutcome) -> KeyOutcome {
+    match (first, last) {
+        (_, KeyOutcome::Installed) => KeyOutcome::Installed,
+        (KeyOutcome::Installed | KeyOutcome::Failed, _) => KeyOutcome::Failed,
+        (KeyOutcome::Refused | KeyOutcome::NotAsked, last) => last,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proto::{KeyOutcome, NodeId, PublicKey, Username};
 
-    use super::Lent;
+    use super::{Lent, lasting};
     use crate::agents::KeyReturns;
 
     fn lent() -> Lent {
@@ -224,5 +234,21 @@ mod tests {
         lent.hand_out();
         drop(lent);
         assert!(unwanted.is_cancelled());
+    }
+
+    #[test]
+    fn a_key_that_came_with_the_first_answer_is_not_forgotten() {
+        use KeyOutcome::{Failed, Installed, NotAsked, Refused};
+        for (first, last, expected) in [
+            (Installed, Installed, Installed),
+            (Refused, Installed, Installed),
+            (Installed, NotAsked, Failed),
+            (Installed, Failed, Failed),
+            (Failed, Refused, Failed),
+            (Refused, Refused, Refused),
+            (NotAsked, NotAsked, NotAsked),
+        ] {
+            assert_eq!(lasting(first, last), expected, "{first:?} {last:?}");
+        }
     }
 }

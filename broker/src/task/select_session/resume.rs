@@ -167,7 +167,6 @@ mod tests {
 
     use super::without_key;
     use crate::agents::{Admission, Verdict};
-    use crate::task::select_session::lasting;
 
     #[test]
     fn a_key_that_was_not_confirmed_after_a_take_over_is_not_given() {
@@ -188,21 +187,5 @@ mod tests {
         let now = without_key(offered.clone());
         assert_eq!(now.key, KeyOutcome::Failed);
         assert_eq!(now.verdict, offered.verdict);
-    }
-
-    #[test]
-    fn a_key_that_came_with_the_first_answer_is_not_forgotten() {
-        use KeyOutcome::{Failed, Installed, NotAsked, Refused};
-        for (first, last, expected) in [
-            (Installed, Installed, Installed),
-            (Refused, Installed, Installed),
-            (Installed, NotAsked, Failed),
-            (Installed, Failed, Failed),
-            (Failed, Refused, Failed),
-            (Refused, Refused, Refused),
-            (NotAsked, NotAsked, NotAsked),
-        ] {
-            assert_eq!(lasting(first, last), expected, "{first:?} {last:?}");
-        }
     }
 }

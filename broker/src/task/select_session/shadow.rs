@@ -2,8 +2,9 @@
 //!
 //! X2Go Client lists the desktops of the server that it is given, and no others. What can be
 //! watched there only the server itself knows. So in the mesh the agents of the profile's
-//! hosts are asked, all at once, and the first host that has something is named; if none has,
-//! or can say so, the first one, as x2gobroker 0.0.4.3 does. Watching is no new desktop:
+//! hosts are asked, all at once, and the first host is named where somebody else has announced a
+//! desktop, else the first where the user has one; if none has, or can say so, the first one, as
+//! x2gobroker 0.0.4.3 does. Watching is no new desktop:
 //! nobody is admitted, and a server that is drained is as good as any.
 
 use proto::Username;
@@ -49,7 +50,7 @@ pub(super) async fn select_shadow(
     Ok(selected)
 }
 
-/// The first of the profile's hosts where the user may watch something.
+/// The one of the profile's hosts where the user has most to watch.
 async fn host_with_desktop<'p>(
     view: &'p FarmView,
     profile: &'p SessionProfile,
@@ -81,19 +82,16 @@ async fn host_with_desktop<'p>(
         }
         // Each has its deadline, so that all of them end.
         let (place, answer) = answers.join_next().await?.ok()?;
-        let has_one = match answer {
-            Ok(desktops) => !desktops.is_empty(),
+        let said = match answer {
+            Ok(desktops) => Heard::of(&desktops, user),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 warn!(%user, profile = %profile.id, error, "a server did not say what is there");
-                false
+                Heard::NoDesktop
             }
         };
         if let Some(heard) = heard.get_mut(place) {
-            *heard = match has_one {
-                true => Heard::ADesktop,
-                false => Heard::NoDesktop,
-            };
+            *heard = said;
         }
     }
 }
