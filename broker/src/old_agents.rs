@@ -9,20 +9,23 @@
 //! * [`answer`]: what comes back.
 //! * [`old_hosts`]: which hosts of a profile are asked so.
 //! * [`Round`]: what all old servers of a profile say of one user, asked side by side.
-//! * [`Poller`]: load and session counts, asked for in the background.
+//! * [`Poller`]: load and session counts, and whether those that are passed over answer again,
+//!   asked for in the background.
 //!
 //! Each call has a deadline, a place among [`MAX_CALLS_OF_ALL`] and among those of its
-//! agent, and a limit of output. An agent that fails is passed over for a while, so that
-//! only who noticed it has waited.
+//! agent, and a limit of output. An agent that does not answer is passed over until it does, so
+//! that only who noticed it has waited.
 
 mod agent;
 pub mod answer;
 mod call;
 mod caller;
 mod figures;
+mod health;
 mod keys;
 mod local;
 mod poll;
+mod probe;
 mod round;
 mod run;
 mod slot;

@@ -318,7 +318,7 @@ fn place_many(farm: &OldFarm, caller: &mut Caller, n: u32) -> BTreeMap<String, u
 
 /// A session starts in 5 to 10 s on an idle machine; it runs a hundred scripts.
 const SESSION_LIMIT: Duration = Duration::from_secs(90);
-/// One that failed is passed over for 10 s.
+/// One that is passed over is probed every 5 s.
 const BACK_LIMIT: Duration = Duration::from_secs(40);
 /// Enough for a median; the original takes 3 s for each.
 const N_EACH: u32 = 8;

@@ -25,7 +25,7 @@ pub(super) enum Answer {
     Sessions(Vec<SessionRecord>),
     /// There were too many calls: nothing is known of the user, nor against the agent.
     Busy,
-    /// It failed lately, and was not asked.
+    /// It does not answer at present, and was not asked.
     PassedOver,
     Failed,
 }
@@ -161,13 +161,12 @@ impl OldAgents {
     /// by side. Agents that failed lately are not asked.
     pub async fn ask(&self, hosts: &[OldHost<'_>], user: &Username) -> Round {
         let (mut asking, mut round) = (JoinSet::new(), Round::default());
-        let now = Instant::now();
         for host in hosts {
             if round.answers.contains_key(&host.agent) {
                 continue;
             }
             let slot = self.slot(&host.agent);
-            if slot.is_ok_and(|slot| slot.is_passed_over(now)) {
+            if slot.is_ok_and(|slot| slot.is_passed_over()) {
                 round.answers.insert(host.agent.clone(), Answer::PassedOver);
                 continue;
             }

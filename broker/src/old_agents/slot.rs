@@ -10,7 +10,9 @@ use tokio::process::Child;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use super::call::Call;
 use super::figures::Figures;
+use super::health::{Event, Health, Verdict};
 use super::round::Answer;
 
 /// All that is kept for one old agent.
@@ -20,6 +22,8 @@ pub(super) struct Slot {
     pub(super) places: Arc<Semaphore>,
     /// One may connect; the others wait for it and use what it made.
     pub(super) connecting: Semaphore,
+    /// Whoever probes has it: there is one probe at a time.
+    pub(super) probing: Arc<Semaphore>,
     /// Where the connection's socket is.
     pub(super) socket: PathBuf,
     kept: Mutex<Kept>,
@@ -28,17 +32,12 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 struct Kept {
     master: Option<Child>,
-    passed_over_until: Option<Instant>,
-    answered_at: Option<Instant>,
+    health: Health,
     warned_at: Option<Instant>,
-    /// No answer came about this user, and none about anybody since.
-    silent_about: Option<Username>,
     /// The places of those who wait or have some.
     of_users: HashMap<Username, Arc<Semaphore>>,
     /// Listings on their way.
     listings: HashMap<Username, watch::Receiver<Option<Answer>>>,
-    /// Somebody who has an account there: the agent lists servers only for such.
-    known_user: Option<Username>,
     figures: Figures,
     placed: VecDeque<(NodeId, Instant)>,
 }
@@ -48,6 +47,7 @@ impl Slot {
         Self {
             places: Arc::new(Semaphore::new(MAX_CALLS)),
             connecting: Semaphore::new(1),
+            probing: Arc::new(Semaphore::new(1)),
             socket,
             kept: Mutex::default(),
         }
@@ -78,39 +78,19 @@ impl Slot {
         self.kept().master = master;
     }
 
-    /// It failed: it is passed over for a while, unless it answers before that.
-    pub(super) fn failed(&self, now: Instant) {
-        self.kept().passed_over_until = Some(now + PASSED_OVER);
+    /// Notes what became of a call.
+    pub(super) fn judge(&self, call: &Call, event: Event, now: Instant) -> Verdict {
+        self.kept().health.take(call, event, now)
     }
 
-    pub(super) fn answered(&self, known_user: Option<&Username>, now: Instant) {
-        let mut kept = self.kept();
-        kept.passed_over_until = None;
-        kept.silent_about = None;
-        kept.answered_at = Some(now);
-        if let Some(user) = known_user {
-            kept.known_user = Some(user.clone());
-        }
+    #[cfg(test)]
+    pub(super) fn has_answered(&self) -> bool {
+        self.kept().health.has_answered()
     }
 
-    /// Whether it has answered anybody in that time.
-    pub(super) fn has_answered_within(&self, time: Duration) -> bool {
-        let at = self.kept().answered_at;
-        at.is_some_and(|at| at.elapsed() < time)
-    }
-
-    /// No answer came about this user. Returns whether the agent itself is to blame, as none
-    /// came about another one either.
-    pub(super) fn was_silent_about(&self, user: &Username) -> bool {
-        let mut kept = self.kept();
-        let others = kept
-            .silent_about
-            .as_ref()
-            .is_some_and(|known| known != user);
-        if !others {
-            kept.silent_about = Some(user.clone());
-        }
-        others
+    /// The call that would show whether the agent answers again, if it is passed over.
+    pub(super) fn next_probe(&self) -> Option<Call> {
+        self.kept().health.next_probe()
     }
 
     /// The places of one user: nobody takes all of an agent's.
@@ -151,14 +131,13 @@ impl Slot {
         is_due
     }
 
-    pub(super) fn is_passed_over(&self, now: Instant) -> bool {
-        self.kept()
-            .passed_over_until
-            .is_some_and(|until| now < until)
+    pub(super) fn is_passed_over(&self) -> bool {
+        self.kept().health.is_passed_over()
     }
 
+    /// Somebody who has an account there: the agent lists servers only for such.
     pub(super) fn known_user(&self) -> Option<Username> {
-        self.kept().known_user.clone()
+        self.kept().health.known_user().cloned()
     }
 
     pub(super) fn figures(&self) -> Figures {
@@ -194,10 +173,6 @@ const MAX_CALLS: usize = 8;
 /// Half of them: a user whose home hangs leaves places to others.
 const MAX_CALLS_OF_USER: usize = 4;
 
-/// Long enough that nobody else waits for a server that is down, short enough that one that
-/// is back is used soon.
-const PASSED_OVER: Duration = Duration::from_secs(10);
-
 /// Often enough to be seen, and not one for each log-in.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -214,18 +189,7 @@ mod tests {
     use proto::NodeId;
     use tokio::time::Instant;
 
-    use super::{IN_FLIGHT, PASSED_OVER, Slot, WARN_EVERY};
-
-    #[test]
-    fn one_that_failed_is_passed_over_until_it_answers_or_time_has_passed() {
-        let (slot, now) = (Slot::new("/s".into()), Instant::now());
-        assert!(!slot.is_passed_over(now));
-        slot.failed(now);
-        assert!(slot.is_passed_over(now + PASSED_OVER - Duration::from_millis(1)));
-        assert!(!slot.is_passed_over(now + PASSED_OVER));
-        slot.answered(None, now);
-        assert!(!slot.is_passed_over(now));
-    }
+    use super::{IN_FLIGHT, Slot, WARN_EVERY};
 
     #[test]
     fn an_agent_is_warned_of_once_in_a_while() {
