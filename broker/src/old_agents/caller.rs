@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::Child;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::agent::{OldAgent, SshWay, Way};
 use super::call::{Call, OperandError};
 use super::health::{Event, Verdict};
+use super::places::{Held, SharedPlaces};
 use super::run::{self, Said};
 use super::slot::Slot;
 use super::ssh;
@@ -92,38 +93,42 @@ pub(super) struct Calling {
     pub(super) agent: OldAgent,
     pub(super) slot: Arc<Slot>,
     pub(super) call: Call,
+    /// How long the agent has, once there is a place for the call.
     pub(super) limit: Duration,
+    /// The places it has already; without them it takes some.
+    pub(super) held: Option<Held>,
 }
 
 impl Calling {
     /// Makes the call. It goes on in a task of its own, which keeps its places until the
     /// program has really ended: one that is setuid can't be killed.
     pub(super) async fn make(
-        self,
-        all: Arc<Semaphore>,
+        mut self,
+        shared: Arc<SharedPlaces>,
         tasks: &TaskTracker,
     ) -> Result<String, CallError> {
         let (tell, told) = oneshot::channel();
         let of_programs = tasks.clone();
         tasks.spawn(async move {
-            let until = Instant::now() + self.limit;
-            let places = match self.places(Arc::clone(&all), until).await {
-                Ok(places) => places,
-                Err(error) => {
-                    let answer = Err(error);
-                    self.judge(&answer);
-                    let _ = tell.send(answer);
-                    return;
-                }
+            let places = match self.held.take() {
+                Some(held) => Some(held),
+                None => self.slot.places.take(&shared, self.call.user()).await,
+            };
+            let Some(places) = places else {
+                let answer = Err(CallError::Busy);
+                self.judge(&answer);
+                let _ = tell.send(answer);
+                return;
             };
             let mut child = None;
-            let talked = timeout_at(until, self.talk(&mut child, &of_programs)).await;
-            let answer = match talked {
+            // What it waited for before is nobody's silence.
+            let talk = self.talk(&mut child, &of_programs);
+            let answer = match timeout(self.limit, talk).await {
                 Ok(answer) => answer,
                 Err(_elapsed) => Err(CallError::Silent(self.limit)),
             };
             if self.judge(&answer) == Verdict::Doubtful {
-                of_programs.spawn(self.check(all, of_programs.clone()));
+                of_programs.spawn(self.check(shared, of_programs.clone()));
             }
             // Who asked may be gone.
             let _ = tell.send(answer);
@@ -139,7 +144,7 @@ impl Calling {
     /// Asks whether the agent is there at all. What comes of it is judged as always.
     fn check(
         &self,
-        all: Arc<Semaphore>,
+        shared: Arc<SharedPlaces>,
         tasks: TaskTracker,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let ping = Self {
@@ -147,31 +152,11 @@ impl Calling {
             slot: Arc::clone(&self.slot),
             call: Call::Ping,
             limit: self.limit,
+            held: None,
         };
         Box::pin(async move {
-            let _judged = ping.make(all, &tasks).await;
+            let _judged = ping.make(shared, &tasks).await;
         })
-    }
-
-    /// A place among those of the user, of the agent and of all.
-    async fn places(
-        &self,
-        all: Arc<Semaphore>,
-        until: Instant,
-    ) -> Result<Vec<OwnedSemaphorePermit>, CallError> {
-        let of_user = self.call.user().map(|user| self.slot.places_of(user));
-        let wanted = [of_user, Some(Arc::clone(&self.slot.places)), Some(all)];
-        let places = async {
-            let mut places = Vec::with_capacity(wanted.len());
-            for semaphore in wanted.into_iter().flatten() {
-                places.push(semaphore.acquire_owned().await);
-            }
-            places.into_iter().collect::<Result<Vec<_>, _>>()
-        };
-        match timeout_at(until, places).await {
-            Ok(Ok(places)) => Ok(places),
-            _ => Err(CallError::Busy),
-        }
     }
 
     async fn talk(

@@ -21,7 +21,7 @@ impl OldAgents {
         }
     }
 
-    /// Asks each of them once, side by side, unless it has not answered the last time yet.
+    /// Asks each of them once, side by side, unless the last call has not ended yet.
     fn probe(&self) {
         let slots: Vec<_> = {
             let slots = self.slots();
@@ -31,7 +31,8 @@ impl OldAgents {
                 .collect()
         };
         for (agent, slot) in slots {
-            let Ok(turn) = Arc::clone(&slot.probing).try_acquire_owned() else {
+            // The last probe has it, or a call that hangs.
+            let Some(held) = slot.places.own_if_free() else {
                 continue;
             };
             let Some(call) = slot.next_probe() else {
@@ -40,8 +41,7 @@ impl OldAgents {
             let agents = self.clone();
             self.shared.tasks.spawn(async move {
                 // What was wrong was logged there.
-                let _judged = agents.call(&agent, call, LIMIT).await;
-                drop(turn);
+                let _judged = agents.call_with(&agent, call, LIMIT, Some(held)).await;
             });
         }
     }

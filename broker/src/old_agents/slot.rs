@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use proto::{NodeId, Username};
@@ -13,17 +13,15 @@ use tokio::time::Instant;
 use super::call::Call;
 use super::figures::Figures;
 use super::health::{Event, Health, Verdict};
+use super::places::Places;
 use super::round::Answer;
 
 /// All that is kept for one old agent.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// So many calls at once.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Places,
     /// One may connect; the others wait for it and use what it made.
     pub(super) connecting: Semaphore,
-    /// Whoever probes has it: there is one probe at a time.
-    pub(super) probing: Arc<Semaphore>,
     /// Where the connection's socket is.
     pub(super) socket: PathBuf,
     kept: Mutex<Kept>,
@@ -34,8 +32,6 @@ struct Kept {
     master: Option<Child>,
     health: Health,
     warned_at: Option<Instant>,
-    /// The places of those who wait or have some.
-    of_users: HashMap<Username, Arc<Semaphore>>,
     /// Listings on their way.
     listings: HashMap<Username, watch::Receiver<Option<Answer>>>,
     figures: Figures,
@@ -45,9 +41,8 @@ struct Kept {
 impl Slot {
     pub(super) fn new(socket: PathBuf) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(MAX_CALLS)),
+            places: Places::new(),
             connecting: Semaphore::new(1),
-            probing: Arc::new(Semaphore::new(1)),
             socket,
             kept: Mutex::default(),
         }
@@ -91,15 +86,6 @@ impl Slot {
     /// The call that would show whether the agent answers again, if it is passed over.
     pub(super) fn next_probe(&self) -> Option<Call> {
         self.kept().health.next_probe()
-    }
-
-    /// The places of one user: nobody takes all of an agent's.
-    pub(super) fn places_of(&self, user: &Username) -> Arc<Semaphore> {
-        let mut kept = self.kept();
-        kept.of_users
-            .retain(|_, places| Arc::strong_count(places) > 1);
-        let new = || Arc::new(Semaphore::new(MAX_CALLS_OF_USER));
-        Arc::clone(kept.of_users.entry(user.clone()).or_insert_with(new))
     }
 
     /// The listing of this user's sessions that is on its way; else a new one, which whoever
@@ -166,12 +152,6 @@ impl Slot {
         u32::try_from(n).unwrap_or(u32::MAX)
     }
 }
-
-/// sshd lets ten sessions use one connection (`MaxSessions`); two are left for operators.
-const MAX_CALLS: usize = 8;
-
-/// Half of them: a user whose home hangs leaves places to others.
-const MAX_CALLS_OF_USER: usize = 4;
 
 /// Often enough to be seen, and not one for each log-in.
 const WARN_EVERY: Duration = Duration::from_secs(60);

@@ -105,8 +105,8 @@ async fn one_user_does_not_take_all_places_of_an_agent() {
         let call = Call::ListSessions(user("hung"));
         hung.spawn(async move { agents.call(&agent, call, limit).await.is_ok() });
     }
-    let places = agents.slot(&agent).unwrap().places_of(&user("hung"));
-    let are_taken = || places.available_permits() == 0;
+    let slot = agents.slot(&agent).unwrap();
+    let are_taken = || !slot.places.has_some_for(&user("hung"));
     wait_until("the user has all places they get", are_taken).await;
     let limit = Duration::from_secs(10);
     let of_another = agents.call(&agent, Call::ListSessions(user("alice")), limit);
@@ -132,4 +132,48 @@ async fn equal_listings_on_their_way_are_one_call() {
     agents.list_joined(&agent, &user("alice")).await;
     let calls = std::fs::read_to_string(folder.path().join("calls")).unwrap();
     assert_eq!(calls, "x\nx\n");
+}
+
+#[tokio::test]
+async fn a_call_that_waited_for_its_place_has_its_whole_time_for_the_answer() {
+    let (_folder, command) = program("sleep 0.5; echo OK");
+    let (agents, agent) = (agents(), agent(command));
+    let mut asked = tokio::task::JoinSet::new();
+    // Six waves of eight: the last ones find no place, and none is called silent.
+    for number in 0..48 {
+        let (agents, agent) = (agents.clone(), agent.clone());
+        let call = Call::ListSessions(user(&format!("user{number}")));
+        let limit = Duration::from_millis(1900);
+        asked.spawn(async move { agents.call(&agent, call, limit).await });
+    }
+    let answers = asked.join_all().await;
+    let is_good = |a: &Result<String, CallError>| matches!(a, Ok(_) | Err(CallError::Busy));
+    assert!(answers.iter().all(is_good), "{answers:?}");
+    assert!(answers.iter().filter(|answer| answer.is_ok()).count() >= 8);
+    assert!(!is_passed_over(&agents, &agent));
+}
+
+#[tokio::test]
+async fn agents_that_hang_leave_another_one_its_place() {
+    let (_folder, command) = program("exec sleep 60");
+    let agents = agents();
+    let mut hung = tokio::task::JoinSet::new();
+    // The same program by other names is another agent. Ten take all that is shared.
+    let names = (0..10).map(|n| command.replace("/agent", &format!("{}/agent", "/.".repeat(n))));
+    for command in names {
+        for number in 0..8 {
+            let (agents, agent) = (agents.clone(), agent(command.clone()));
+            let call = Call::ListSessions(user(&format!("user{number}")));
+            let limit = Duration::from_secs(20);
+            hung.spawn(async move { agents.call(&agent, call, limit).await.is_ok() });
+        }
+    }
+    let are_taken = || agents.shared.places.n_free() == 0;
+    wait_until("all shared places are taken", are_taken).await;
+    let (_folder, command) = program("echo OK");
+    let well = agent(command);
+    for _ in 0..3 {
+        let listed = list(&agents, &well, "alice").await;
+        assert!(listed.is_ok(), "{listed:?}");
+    }
 }
