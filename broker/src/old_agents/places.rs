@@ -126,8 +126,8 @@ impl PlacesOfUsers {
     }
 }
 
-/// Calls at once beside one for each agent: there are never more processes than these and
-/// the agents together.
+/// Calls at once beside one for each agent: there are never more of them than these and the
+/// agents together, and a connection for each agent.
 const MAX_SHARED_CALLS: usize = 64;
 
 /// A quarter of them: a user whose home hangs on all servers leaves places to others.

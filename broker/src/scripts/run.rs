@@ -84,7 +84,7 @@ async fn check(path: &Path) -> Result<(), ScriptError> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the operator's scripts are the one thing that a replica starts"
+    reason = "the operator's scripts are programs; beside them a replica starts calls of old agents only"
 )]
 fn command(path: &Path) -> Command {
     let mut command = Command::new(path);
