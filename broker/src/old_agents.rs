@@ -23,6 +23,7 @@ mod figures;
 mod health;
 mod keys;
 mod local;
+mod pace;
 mod places;
 mod poll;
 mod probe;
@@ -175,6 +176,6 @@ impl OldAgents {
 /// Connections at once. A farm of more servers needs the mesh.
 const MAX_AGENTS: usize = 512;
 
-/// A log-in waits so long for old servers: several times what a call takes on a server that
-/// is busy (0.3 s to 0.8 s, measured).
+/// An old server has so long to list sessions: several times what a call takes on one that
+/// is busy (0.3 s to 0.8 s, measured). A log-in may wait less, see [`pace`].
 pub const LIST_DEADLINE: Duration = Duration::from_secs(4);

@@ -88,6 +88,11 @@ impl Places {
         timeout(QUEUE_LIMIT, places).await.ok()?
     }
 
+    /// Whether a call would find a place at once, as far as the agent is concerned.
+    pub(super) fn has_room(&self) -> bool {
+        self.at_once.available_permits() > 0
+    }
+
     #[cfg(test)]
     pub(super) fn has_some_for(&self, user: &Username) -> bool {
         self.of_users.of(user).available_permits() > 0
@@ -218,6 +223,7 @@ mod tests {
         let (shared, places) = (SharedPlaces::new(), Places::new());
         let held = take_all(&places, &shared, None).await;
         assert_eq!(held.len(), MAX_CALLS);
+        assert!(!places.has_room());
         let begun = Instant::now();
         assert!(places.take(&shared, Some(&user(1))).await.is_none());
         assert_eq!(begun.elapsed(), QUEUE_LIMIT);

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{NodeId, SessionProfileId, SessionRecord, Username};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use super::agent::{OldAgent, OldHost, Way, is_called};
 use super::{Call, CallError, LIST_DEADLINE, OldAgents, answer, figures};
@@ -187,7 +189,8 @@ impl OldAgents {
 
     /// The user's sessions on one server, as its agent lists them now.
     ///
-    /// None when it does not answer within [`LIST_DEADLINE`].
+    /// None when it does not answer within the patience that one has with it, at most
+    /// [`LIST_DEADLINE`].
     pub async fn list_on(
         &self,
         server: &OldServer<'_>,
@@ -200,15 +203,23 @@ impl OldAgents {
         Some(records)
     }
 
-    /// [`Self::list`], once for all who ask the same at the same time. It goes on when who
-    /// began it is gone.
+    /// [`Self::list`], once for all who ask the same at the same time, and within the patience
+    /// that one has with this agent. It goes on when who began it is gone: what comes then
+    /// is there for who asks next.
     pub(super) async fn list_joined(&self, agent: &OldAgent, user: &Username) -> Answer {
         let Ok(slot) = self.slot(agent) else {
             return Answer::Busy;
         };
+        let begun_at = Instant::now();
+        if let Some(late) = slot.change_pace(|pace| pace.take_late(user, begun_at)) {
+            return Answer::Sessions(late);
+        }
+        let is_connected = matches!(agent.way, Way::Local) || slot.is_connected();
+        let patience = slot.patience(is_connected);
         let (mut told, begun) = slot.listing(user);
         if let Some(tell) = begun {
             let (agents, agent, user) = (self.clone(), agent.clone(), user.clone());
+            let slot = Arc::clone(&slot);
             self.shared.tasks.spawn(async move {
                 // What was wrong was logged there.
                 let answer = match agents.list(&agent, &user).await {
@@ -216,10 +227,23 @@ impl OldAgents {
                     Err(CallError::Busy) => Answer::Busy,
                     Err(_logged) => Answer::Failed,
                 };
+                if let Answer::Sessions(records) = &answer {
+                    let now = Instant::now();
+                    slot.change_pace(|pace| {
+                        pace.took(now.saturating_duration_since(begun_at));
+                        // The slot has one.
+                        if tell.receiver_count() <= 1 {
+                            pace.keep(&user, records.clone(), now);
+                        }
+                    });
+                }
                 tell.send_replace(Some(answer));
             });
         }
-        let answer = told.wait_for(Option::is_some).await;
+        let Ok(answer) = timeout(patience, told.wait_for(Option::is_some)).await else {
+            debug!(%agent, "a log-in waits no longer for an old agent");
+            return Answer::Failed;
+        };
         answer.map_or(Answer::Failed, |answer| {
             answer.clone().unwrap_or(Answer::Failed)
         })

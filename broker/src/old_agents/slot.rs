@@ -10,9 +10,11 @@ use tokio::process::Child;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use super::LIST_DEADLINE;
 use super::call::Call;
 use super::figures::Figures;
 use super::health::{Event, Health, Verdict};
+use super::pace::Pace;
 use super::places::Places;
 use super::round::Answer;
 
@@ -31,6 +33,7 @@ pub(super) struct Slot {
 struct Kept {
     master: Option<Child>,
     health: Health,
+    pace: Pace,
     warned_at: Option<Instant>,
     /// Listings on their way.
     listings: HashMap<Username, watch::Receiver<Option<Answer>>>,
@@ -105,6 +108,27 @@ impl Slot {
         let (tell, told) = watch::channel(None);
         kept.listings.insert(user.clone(), told.clone());
         (told, Some(tell))
+    }
+
+    /// How long a log-in waits for a listing. To connect takes a time of its own, and so does
+    /// a queue: neither says anything of the agent.
+    pub(super) fn patience(&self, connected: bool) -> Duration {
+        if connected && self.places.has_room() {
+            self.kept().pace.patience()
+        } else {
+            LIST_DEADLINE
+        }
+    }
+
+    pub(super) fn change_pace<T>(&self, change: impl FnOnce(&mut Pace) -> T) -> T {
+        change(&mut self.kept().pace)
+    }
+
+    #[cfg(test)]
+    pub(super) fn n_listings(&self) -> usize {
+        let mut kept = self.kept();
+        kept.listings.retain(|_, told| told.has_changed().is_ok());
+        kept.listings.len()
     }
 
     /// Whether a warning is due, which then counts as given: each call could have one.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use proto::Username;
+use tokio::time::Instant;
 
 use super::{CallError, Event};
 use crate::config::OldAgentsConfig;
 use crate::old_agents::agent::testing::{config, program};
-use crate::old_agents::{Call, OldAgent, OldAgents};
+use crate::old_agents::{Call, LIST_DEADLINE, OldAgent, OldAgents};
 
 #[test]
 fn what_an_operator_must_change_is_a_warning_and_no_reason_to_pass_an_agent_over() {
@@ -176,4 +177,34 @@ async fn agents_that_hang_leave_another_one_its_place() {
         let listed = list(&agents, &well, "alice").await;
         assert!(listed.is_ok(), "{listed:?}");
     }
+}
+
+#[tokio::test]
+async fn a_log_in_waits_as_long_as_is_usual_and_the_next_one_has_the_late_answer() {
+    let (folder, command) = program(
+        "cd \"$(dirname \"$0\")\"; [ \"$2\" = listsessions ] && echo x >>calls
+while [ -e slow ]; do sleep 0.05; done; echo OK",
+    );
+    let (agents, agent) = (agents(), agent(command));
+    let slow = folder.path().join("slow");
+    let ask = async || agents.list_joined(&agent, &user("alice")).await.sessions();
+    assert!(ask().await.is_some());
+    let slot = agents.slot(&agent).unwrap();
+    let patience = slot.patience(true);
+    assert!(patience < LIST_DEADLINE, "{patience:?}");
+    assert_eq!(slot.patience(false), LIST_DEADLINE);
+
+    std::fs::write(&slow, "").unwrap();
+    let begun = Instant::now();
+    assert!(ask().await.is_none());
+    assert!(begun.elapsed() < LIST_DEADLINE, "{:?}", begun.elapsed());
+    assert!(!is_passed_over(&agents, &agent));
+    std::fs::remove_file(&slow).unwrap();
+    let has_ended = || slot.n_listings() == 0;
+    wait_until("the listing has ended", has_ended).await;
+    assert!(ask().await.is_some());
+    let calls = || std::fs::read_to_string(folder.path().join("calls")).unwrap();
+    assert_eq!(calls(), "x\nx\n", "the second one was used");
+    assert!(ask().await.is_some());
+    assert_eq!(calls(), "x\nx\nx\n", "and only once");
 }
