@@ -12,8 +12,9 @@
 //! * [`Poller`]: load and session counts, and whether those that are passed over answer again,
 //!   asked for in the background.
 //!
-//! Each call has a deadline, a place among those of its agent and its user ([`places`]), and a limit of output. An agent that does not answer is passed over until it does, so
-//! that only who noticed it has waited.
+//! Each call has a deadline, a place among those of its agent and its user (`places`), and a
+//! limit of output. An agent that does not answer is passed over until it does (`health`), so
+//! that only who noticed it has waited, and no longer than is usual there (`pace`).
 
 mod agent;
 pub mod answer;
@@ -177,5 +178,5 @@ impl OldAgents {
 const MAX_AGENTS: usize = 512;
 
 /// An old server has so long to list sessions: several times what a call takes on one that
-/// is busy (0.3 s to 0.8 s, measured). A log-in may wait less, see [`pace`].
+/// is busy (0.3 s to 0.8 s, measured). A log-in may wait less, see `pace`.
 pub const LIST_DEADLINE: Duration = Duration::from_secs(4);

@@ -137,14 +137,14 @@ async fn equal_listings_on_their_way_are_one_call() {
 
 #[tokio::test]
 async fn a_call_that_waited_for_its_place_has_its_whole_time_for_the_answer() {
-    let (_folder, command) = program("sleep 0.5; echo OK");
+    let (_folder, command) = program("sleep 0.8; echo OK");
     let (agents, agent) = (agents(), agent(command));
     let mut asked = tokio::task::JoinSet::new();
-    // Six waves of eight: the last ones find no place, and none is called silent.
-    for number in 0..48 {
+    // Eight at once, eight after them, and eight that find no place within a second.
+    for number in 0..24 {
         let (agents, agent) = (agents.clone(), agent.clone());
         let call = Call::ListSessions(user(&format!("user{number}")));
-        let limit = Duration::from_millis(1900);
+        let limit = Duration::from_millis(1500);
         asked.spawn(async move { agents.call(&agent, call, limit).await });
     }
     let answers = asked.join_all().await;
