@@ -9,20 +9,25 @@
 //! * [`answer`]: what comes back.
 //! * [`old_hosts`]: which hosts of a profile are asked so.
 //! * [`Round`]: what all old servers of a profile say of one user, asked side by side.
-//! * [`Poller`]: load and session counts, asked for in the background.
+//! * [`Poller`]: load and session counts, and whether those that are passed over answer again,
+//!   asked for in the background.
 //!
-//! Each call has a deadline, a place among [`MAX_CALLS_OF_ALL`] and among those of its
-//! agent, and a limit of output. An agent that fails is passed over for a while, so that
-//! only who noticed it has waited.
+//! Each call has a deadline, a place among those of its agent and its user (`places`), and a
+//! limit of output. An agent that does not answer is passed over until it does (`health`), so
+//! that only who noticed it has waited, and no longer than is usual there (`pace`).
 
 mod agent;
 pub mod answer;
 mod call;
 mod caller;
 mod figures;
+mod health;
 mod keys;
 mod local;
+mod pace;
+mod places;
 mod poll;
+mod probe;
 mod round;
 mod run;
 mod slot;
@@ -37,7 +42,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +52,7 @@ pub use poll::Poller;
 pub use round::{OldServer, OldSessions, Round};
 
 use caller::Calling;
+use places::{Held, SharedPlaces};
 use slot::Slot;
 
 /// The way to all old agents. Clones share connections and bounds.
@@ -61,7 +66,7 @@ struct Shared {
     /// Where the sockets of connections are.
     sockets: PathBuf,
     slots: Mutex<HashMap<OldAgent, Arc<Slot>>>,
-    places: Arc<Semaphore>,
+    places: Arc<SharedPlaces>,
     tasks: TaskTracker,
     n_slots: AtomicU64,
     /// What is to be called for each key that is somewhere, once for each login.
@@ -78,7 +83,7 @@ impl OldAgents {
         let shared = Shared {
             sockets,
             slots: Mutex::default(),
-            places: Arc::new(Semaphore::new(MAX_CALLS_OF_ALL)),
+            places: Arc::new(SharedPlaces::new()),
             tasks: TaskTracker::new(),
             n_slots: AtomicU64::default(),
             lent: Mutex::default(),
@@ -106,18 +111,30 @@ impl OldAgents {
     /// Calls an agent and returns what it says, `OK` first.
     ///
     /// # Errors
-    /// When it does not say that within `limit`.
+    /// When it does not say that within `limit`, or there is no place for the call.
     pub async fn call(
         &self,
         agent: &OldAgent,
         call: Call,
         limit: Duration,
     ) -> Result<String, CallError> {
+        self.call_with(agent, call, limit, None).await
+    }
+
+    /// [`Self::call`], with the places that are there already.
+    async fn call_with(
+        &self,
+        agent: &OldAgent,
+        call: Call,
+        limit: Duration,
+        held: Option<Held>,
+    ) -> Result<String, CallError> {
         let calling = Calling {
             agent: agent.clone(),
             slot: self.slot(agent)?,
             call,
             limit,
+            held,
         };
         let places = Arc::clone(&self.shared.places);
         calling.make(places, &self.shared.tasks).await
@@ -157,12 +174,9 @@ impl OldAgents {
     }
 }
 
-/// Calls at once, of all users and agents: each is a process here and several there.
-pub const MAX_CALLS_OF_ALL: usize = 64;
-
 /// Connections at once. A farm of more servers needs the mesh.
 const MAX_AGENTS: usize = 512;
 
-/// A log-in waits so long for old servers: several times what a call takes on a server that
-/// is busy (0.3 s to 0.8 s, measured).
+/// An old server has so long to list sessions: several times what a call takes on one that
+/// is busy (0.3 s to 0.8 s, measured). A log-in may wait less, see `pace`.
 pub const LIST_DEADLINE: Duration = Duration::from_secs(4);

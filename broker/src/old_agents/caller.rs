@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::Child;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::agent::{OldAgent, SshWay, Way};
 use super::call::{Call, OperandError};
+use super::health::{Event, Verdict};
+use super::places::{Held, SharedPlaces};
 use super::run::{self, Said};
 use super::slot::Slot;
 use super::ssh;
@@ -71,13 +73,17 @@ impl CallError {
         }
     }
 
-    /// Whether the agent itself can't be talked to, whoever asks.
-    fn is_of_agent(&self) -> bool {
+    /// What it says of the agent, if anything. `connected`: as far as can be seen, the
+    /// server is there.
+    fn event(&self, connected: bool) -> Option<Event> {
         match self {
-            Self::Silent(_) | Self::Start { .. } | Self::Talk(_) | Self::NoConnection { .. } => {
-                true
-            }
-            Self::Operand(_) | Self::Busy | Self::TooLong | Self::Refused { .. } => false,
+            Self::Silent(limit) => Some(Event::Silent {
+                limit: *limit,
+                connected,
+            }),
+            Self::Start { .. } | Self::Talk(_) | Self::NoConnection { .. } => Some(Event::Away),
+            Self::TooLong | Self::Refused { .. } => Some(Event::Refused),
+            Self::Operand(_) | Self::Busy => None,
         }
     }
 }
@@ -87,38 +93,42 @@ pub(super) struct Calling {
     pub(super) agent: OldAgent,
     pub(super) slot: Arc<Slot>,
     pub(super) call: Call,
+    /// How long the agent has, once there is a place for the call.
     pub(super) limit: Duration,
+    /// The places it has already; without them it takes some.
+    pub(super) held: Option<Held>,
 }
 
 impl Calling {
     /// Makes the call. It goes on in a task of its own, which keeps its places until the
     /// program has really ended: one that is setuid can't be killed.
     pub(super) async fn make(
-        self,
-        all: Arc<Semaphore>,
+        mut self,
+        shared: Arc<SharedPlaces>,
         tasks: &TaskTracker,
     ) -> Result<String, CallError> {
         let (tell, told) = oneshot::channel();
         let of_programs = tasks.clone();
         tasks.spawn(async move {
-            let until = Instant::now() + self.limit;
-            let places = match self.places(Arc::clone(&all), until).await {
-                Ok(places) => places,
-                Err(error) => {
-                    let answer = Err(error);
-                    self.judge(&answer);
-                    let _ = tell.send(answer);
-                    return;
-                }
+            let places = match self.held.take() {
+                Some(held) => Some(held),
+                None => self.slot.places.take(&shared, self.call.user()).await,
+            };
+            let Some(places) = places else {
+                let answer = Err(CallError::Busy);
+                self.judge(&answer);
+                let _ = tell.send(answer);
+                return;
             };
             let mut child = None;
-            let talked = timeout_at(until, self.talk(&mut child, &of_programs)).await;
-            let answer = match talked {
+            // What it waited for before is nobody's silence.
+            let talk = self.talk(&mut child, &of_programs);
+            let answer = match timeout(self.limit, talk).await {
                 Ok(answer) => answer,
                 Err(_elapsed) => Err(CallError::Silent(self.limit)),
             };
-            if let Verdict::Doubtful = self.judge(&answer) {
-                of_programs.spawn(self.check(all, of_programs.clone()));
+            if self.judge(&answer) == Verdict::Doubtful {
+                of_programs.spawn(self.check(shared, of_programs.clone()));
             }
             // Who asked may be gone.
             let _ = tell.send(answer);
@@ -134,7 +144,7 @@ impl Calling {
     /// Asks whether the agent is there at all. What comes of it is judged as always.
     fn check(
         &self,
-        all: Arc<Semaphore>,
+        shared: Arc<SharedPlaces>,
         tasks: TaskTracker,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let ping = Self {
@@ -142,31 +152,11 @@ impl Calling {
             slot: Arc::clone(&self.slot),
             call: Call::Ping,
             limit: self.limit,
+            held: None,
         };
         Box::pin(async move {
-            let _judged = ping.make(all, &tasks).await;
+            let _judged = ping.make(shared, &tasks).await;
         })
-    }
-
-    /// A place among those of the user, of the agent and of all.
-    async fn places(
-        &self,
-        all: Arc<Semaphore>,
-        until: Instant,
-    ) -> Result<Vec<OwnedSemaphorePermit>, CallError> {
-        let of_user = self.call.user().map(|user| self.slot.places_of(user));
-        let wanted = [of_user, Some(Arc::clone(&self.slot.places)), Some(all)];
-        let places = async {
-            let mut places = Vec::with_capacity(wanted.len());
-            for semaphore in wanted.into_iter().flatten() {
-                places.push(semaphore.acquire_owned().await);
-            }
-            places.into_iter().collect::<Result<Vec<_>, _>>()
-        };
-        match timeout_at(until, places).await {
-            Ok(Ok(places)) => Ok(places),
-            _ => Err(CallError::Busy),
-        }
     }
 
     async fn talk(
@@ -244,67 +234,42 @@ impl Calling {
         Ok(())
     }
 
-    /// What the answer says of the agent.
+    /// Notes what the answer says of the agent, and tells the log.
     fn judge(&self, answer: &Result<String, CallError>) -> Verdict {
-        match answer {
-            Ok(_) => {
-                let known_user = match &self.call {
-                    Call::ListSessions(user) | Call::GetServers(user) => Some(user),
-                    _ => None,
-                };
-                self.slot.answered(known_user, Instant::now());
-                Verdict::Clear
-            }
-            // Others got their answers meanwhile, so it is this user's matter.
-            Err(CallError::Silent(limit)) if self.slot.has_answered_within(*limit) => {
-                debug!(agent = %self.agent, "an old agent did not answer in time");
-                Verdict::Clear
-            }
-            Err(CallError::Silent(_)) if self.may_be_the_users() => {
-                debug!(agent = %self.agent, "an old agent did not answer in time about one user");
-                Verdict::Doubtful
-            }
-            Err(error) if error.is_of_agent() => {
-                // A connection that stands is left to others; ssh itself finds out when the
-                // server is gone.
-                if !matches!(error, CallError::Silent(_)) {
-                    self.slot.set_master(None);
-                }
-                self.slot.failed(Instant::now());
-                let error = error as &dyn std::error::Error;
-                let agent = &self.agent;
-                warn!(%agent, error, "an old agent does not answer; it is passed over for a while");
-                Verdict::Clear
-            }
-            Err(error) => {
-                let is_news = error.is_for_operators() && self.slot.may_warn(Instant::now());
-                let (agent, error) = (&self.agent, error as &dyn std::error::Error);
-                if is_news {
-                    warn!(%agent, error, "an old agent gave no good answer");
-                } else {
-                    debug!(%agent, error, "an old agent gave no good answer");
-                }
-                Verdict::Clear
-            }
+        let agent = &self.agent;
+        let event = match answer {
+            Ok(_) => Some(Event::Answered),
+            Err(error) => error.event(self.is_connected()),
+        };
+        if let Some(Event::Away) = event {
+            // A connection that stands is left to others; ssh itself finds out when the
+            // server is gone.
+            self.slot.set_master(None);
         }
+        let now = Instant::now();
+        let verdict = event.map_or(Verdict::Nothing, |event| {
+            self.slot.judge(&self.call, event, now)
+        });
+        if verdict == Verdict::Back {
+            info!(%agent, "an old agent answers again");
+        }
+        let Err(error) = answer else { return verdict };
+        let is_news = error.is_for_operators() && self.slot.may_warn(now);
+        let error = error as &dyn std::error::Error;
+        if verdict == Verdict::PassedOver {
+            warn!(%agent, error, "an old agent does not answer; it is passed over until it does");
+        } else if is_news {
+            warn!(%agent, error, "an old agent gave no good answer");
+        } else {
+            debug!(%agent, error, "an old agent gave no good answer");
+        }
+        verdict
     }
 
-    /// Whether a silence may be the matter of one user, whose home hangs, say: the server is
-    /// there, and it is not the second one in a row.
-    fn may_be_the_users(&self) -> bool {
-        let is_there = matches!(self.agent.way, Way::Local) || self.slot.is_connected();
-        let user = self.call.user().filter(|_| is_there);
-        user.is_some_and(|user| !self.slot.was_silent_about(user))
+    /// Whether the server is there, as far as can be seen.
+    fn is_connected(&self) -> bool {
+        matches!(self.agent.way, Way::Local) || self.slot.is_connected()
     }
-}
-
-/// What an answer, or none, says of the agent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// All that it says was noted.
-    Clear,
-    /// Another call must show whether the agent is there.
-    Doubtful,
 }
 
 fn start(program: &str, operands: &[String]) -> Result<Child, CallError> {

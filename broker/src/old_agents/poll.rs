@@ -1,5 +1,6 @@
 //! How loaded are the old servers? Asked in the background, so that no log-in waits for it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,21 +49,11 @@ impl Poller {
                 debug!("servers of which the mesh has not heard count as old ones from now on");
             }
         }
-        let mut tick = tokio::time::interval(EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                _ = tick.tick() => {}
-            }
-            let named = self.named();
-            self.agents.keep_only(&named);
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                () = self.poll(named) => {}
-            }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            never = self.agents.keep_probing() => match never {},
+            never = self.keep_polling() => match never {},
         }
         let shared = &self.agents.shared;
         shared.stopping.cancel();
@@ -80,6 +71,17 @@ impl Poller {
             .is_err()
         {
             debug!("calls of old agents did not end in time; they are left");
+        }
+    }
+
+    async fn keep_polling(&self) -> Infallible {
+        let mut tick = tokio::time::interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let named = self.named();
+            self.agents.keep_only(&named);
+            self.poll(named).await;
         }
     }
 
@@ -124,6 +126,10 @@ impl OldAgents {
     /// Asks one agent for its figures. That it did not answer was logged already.
     async fn poll(&self, agent: &OldAgent) {
         let Ok(slot) = self.slot(agent) else { return };
+        // Those are probed, and the answer would change nothing.
+        if slot.is_passed_over() {
+            return;
+        }
         let Ok(told) = self.call(agent, Call::CheckLoad, LIMIT).await else {
             return;
         };

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{NodeId, SessionProfileId, SessionRecord, Username};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use super::agent::{OldAgent, OldHost, Way, is_called};
 use super::{Call, CallError, LIST_DEADLINE, OldAgents, answer, figures};
@@ -25,7 +27,7 @@ pub(super) enum Answer {
     Sessions(Vec<SessionRecord>),
     /// There were too many calls: nothing is known of the user, nor against the agent.
     Busy,
-    /// It failed lately, and was not asked.
+    /// It does not answer at present, and was not asked.
     PassedOver,
     Failed,
 }
@@ -168,13 +170,12 @@ impl OldAgents {
     /// by side. Agents that failed lately are not asked.
     pub async fn ask(&self, hosts: &[OldHost<'_>], user: &Username) -> Round {
         let (mut asking, mut round) = (JoinSet::new(), Round::default());
-        let now = Instant::now();
         for host in hosts {
             if round.answers.contains_key(&host.agent) {
                 continue;
             }
             let slot = self.slot(&host.agent);
-            if slot.is_ok_and(|slot| slot.is_passed_over(now)) {
+            if slot.is_ok_and(|slot| slot.is_passed_over()) {
                 round.answers.insert(host.agent.clone(), Answer::PassedOver);
                 continue;
             }
@@ -195,7 +196,8 @@ impl OldAgents {
 
     /// The user's sessions on one server, as its agent lists them now.
     ///
-    /// None when it does not answer within [`LIST_DEADLINE`].
+    /// None when it does not answer within the patience that one has with it, at most
+    /// [`LIST_DEADLINE`].
     pub async fn list_on(
         &self,
         server: &OldServer<'_>,
@@ -208,15 +210,23 @@ impl OldAgents {
         Some(records)
     }
 
-    /// [`Self::list`], once for all who ask the same at the same time. It goes on when who
-    /// began it is gone.
+    /// [`Self::list`], once for all who ask the same at the same time, and within the patience
+    /// that one has with this agent. It goes on when who began it is gone: what comes then
+    /// is there for who asks next.
     pub(super) async fn list_joined(&self, agent: &OldAgent, user: &Username) -> Answer {
         let Ok(slot) = self.slot(agent) else {
             return Answer::Busy;
         };
+        let begun_at = Instant::now();
+        if let Some(late) = slot.change_pace(|pace| pace.take_late(user, begun_at)) {
+            return Answer::Sessions(late);
+        }
+        let is_connected = matches!(agent.way, Way::Local) || slot.is_connected();
+        let patience = slot.patience(is_connected);
         let (mut told, begun) = slot.listing(user);
         if let Some(tell) = begun {
             let (agents, agent, user) = (self.clone(), agent.clone(), user.clone());
+            let slot = Arc::clone(&slot);
             self.shared.tasks.spawn(async move {
                 // What was wrong was logged there.
                 let answer = match agents.list(&agent, &user).await {
@@ -224,10 +234,23 @@ impl OldAgents {
                     Err(CallError::Busy) => Answer::Busy,
                     Err(_logged) => Answer::Failed,
                 };
+                if let Answer::Sessions(records) = &answer {
+                    let now = Instant::now();
+                    slot.change_pace(|pace| {
+                        pace.took(now.saturating_duration_since(begun_at));
+                        // The slot has one.
+                        if tell.receiver_count() <= 1 {
+                            pace.keep(&user, records.clone(), now);
+                        }
+                    });
+                }
                 tell.send_replace(Some(answer));
             });
         }
-        let answer = told.wait_for(Option::is_some).await;
+        let Ok(answer) = timeout(patience, told.wait_for(Option::is_some)).await else {
+            debug!(%agent, "a log-in waits no longer for an old agent");
+            return Answer::Failed;
+        };
         answer.map_or(Answer::Failed, |answer| {
             answer.clone().unwrap_or(Answer::Failed)
         })

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use proto::{NodeId, Username};
@@ -10,14 +10,18 @@ use tokio::process::Child;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use super::LIST_DEADLINE;
+use super::call::Call;
 use super::figures::Figures;
+use super::health::{Event, Health, Verdict};
+use super::pace::Pace;
+use super::places::Places;
 use super::round::Answer;
 
 /// All that is kept for one old agent.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// So many calls at once.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Places,
     /// One may connect; the others wait for it and use what it made.
     pub(super) connecting: Semaphore,
     /// Where the connection's socket is.
@@ -28,17 +32,11 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 struct Kept {
     master: Option<Child>,
-    passed_over_until: Option<Instant>,
-    answered_at: Option<Instant>,
+    health: Health,
+    pace: Pace,
     warned_at: Option<Instant>,
-    /// No answer came about this user, and none about anybody since.
-    silent_about: Option<Username>,
-    /// The places of those who wait or have some.
-    of_users: HashMap<Username, Arc<Semaphore>>,
     /// Listings on their way.
     listings: HashMap<Username, watch::Receiver<Option<Answer>>>,
-    /// Somebody who has an account there: the agent lists servers only for such.
-    known_user: Option<Username>,
     figures: Figures,
     placed: VecDeque<(NodeId, Instant)>,
 }
@@ -46,7 +44,7 @@ struct Kept {
 impl Slot {
     pub(super) fn new(socket: PathBuf) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(MAX_CALLS)),
+            places: Places::new(),
             connecting: Semaphore::new(1),
             socket,
             kept: Mutex::default(),
@@ -78,48 +76,19 @@ impl Slot {
         self.kept().master = master;
     }
 
-    /// It failed: it is passed over for a while, unless it answers before that.
-    pub(super) fn failed(&self, now: Instant) {
-        self.kept().passed_over_until = Some(now + PASSED_OVER);
+    /// Notes what became of a call.
+    pub(super) fn judge(&self, call: &Call, event: Event, now: Instant) -> Verdict {
+        self.kept().health.take(call, event, now)
     }
 
-    pub(super) fn answered(&self, known_user: Option<&Username>, now: Instant) {
-        let mut kept = self.kept();
-        kept.passed_over_until = None;
-        kept.silent_about = None;
-        kept.answered_at = Some(now);
-        if let Some(user) = known_user {
-            kept.known_user = Some(user.clone());
-        }
+    #[cfg(test)]
+    pub(super) fn has_answered(&self) -> bool {
+        self.kept().health.has_answered()
     }
 
-    /// Whether it has answered anybody in that time.
-    pub(super) fn has_answered_within(&self, time: Duration) -> bool {
-        let at = self.kept().answered_at;
-        at.is_some_and(|at| at.elapsed() < time)
-    }
-
-    /// No answer came about this user. Returns whether the agent itself is to blame, as none
-    /// came about another one either.
-    pub(super) fn was_silent_about(&self, user: &Username) -> bool {
-        let mut kept = self.kept();
-        let others = kept
-            .silent_about
-            .as_ref()
-            .is_some_and(|known| known != user);
-        if !others {
-            kept.silent_about = Some(user.clone());
-        }
-        others
-    }
-
-    /// The places of one user: nobody takes all of an agent's.
-    pub(super) fn places_of(&self, user: &Username) -> Arc<Semaphore> {
-        let mut kept = self.kept();
-        kept.of_users
-            .retain(|_, places| Arc::strong_count(places) > 1);
-        let new = || Arc::new(Semaphore::new(MAX_CALLS_OF_USER));
-        Arc::clone(kept.of_users.entry(user.clone()).or_insert_with(new))
+    /// The call that would show whether the agent answers again, if it is passed over.
+    pub(super) fn next_probe(&self) -> Option<Call> {
+        self.kept().health.next_probe()
     }
 
     /// The listing of this user's sessions that is on its way; else a new one, which whoever
@@ -141,6 +110,27 @@ impl Slot {
         (told, Some(tell))
     }
 
+    /// How long a log-in waits for a listing. To connect takes a time of its own, and so does
+    /// a queue: neither says anything of the agent.
+    pub(super) fn patience(&self, connected: bool) -> Duration {
+        if connected && self.places.has_room() {
+            self.kept().pace.patience()
+        } else {
+            LIST_DEADLINE
+        }
+    }
+
+    pub(super) fn change_pace<T>(&self, change: impl FnOnce(&mut Pace) -> T) -> T {
+        change(&mut self.kept().pace)
+    }
+
+    #[cfg(test)]
+    pub(super) fn n_listings(&self) -> usize {
+        let mut kept = self.kept();
+        kept.listings.retain(|_, told| told.has_changed().is_ok());
+        kept.listings.len()
+    }
+
     /// Whether a warning is due, which then counts as given: each call could have one.
     pub(super) fn may_warn(&self, now: Instant) -> bool {
         let last = &mut self.kept().warned_at;
@@ -151,14 +141,13 @@ impl Slot {
         is_due
     }
 
-    pub(super) fn is_passed_over(&self, now: Instant) -> bool {
-        self.kept()
-            .passed_over_until
-            .is_some_and(|until| now < until)
+    pub(super) fn is_passed_over(&self) -> bool {
+        self.kept().health.is_passed_over()
     }
 
+    /// Somebody who has an account there: the agent lists servers only for such.
     pub(super) fn known_user(&self) -> Option<Username> {
-        self.kept().known_user.clone()
+        self.kept().health.known_user().cloned()
     }
 
     pub(super) fn figures(&self) -> Figures {
@@ -188,16 +177,6 @@ impl Slot {
     }
 }
 
-/// sshd lets ten sessions use one connection (`MaxSessions`); two are left for operators.
-const MAX_CALLS: usize = 8;
-
-/// Half of them: a user whose home hangs leaves places to others.
-const MAX_CALLS_OF_USER: usize = 4;
-
-/// Long enough that nobody else waits for a server that is down, short enough that one that
-/// is back is used soon.
-const PASSED_OVER: Duration = Duration::from_secs(10);
-
 /// Often enough to be seen, and not one for each log-in.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -214,18 +193,7 @@ mod tests {
     use proto::NodeId;
     use tokio::time::Instant;
 
-    use super::{IN_FLIGHT, PASSED_OVER, Slot, WARN_EVERY};
-
-    #[test]
-    fn one_that_failed_is_passed_over_until_it_answers_or_time_has_passed() {
-        let (slot, now) = (Slot::new("/s".into()), Instant::now());
-        assert!(!slot.is_passed_over(now));
-        slot.failed(now);
-        assert!(slot.is_passed_over(now + PASSED_OVER - Duration::from_millis(1)));
-        assert!(!slot.is_passed_over(now + PASSED_OVER));
-        slot.answered(None, now);
-        assert!(!slot.is_passed_over(now));
-    }
+    use super::{IN_FLIGHT, Slot, WARN_EVERY};
 
     #[test]
     fn an_agent_is_warned_of_once_in_a_while() {

@@ -121,10 +121,13 @@ pub struct NoServer {
 ///
 /// # Errors
 /// When no server takes it. Each server of the mesh is asked for at most a quarter of a second,
-/// all of them together for at most [`LOGIN_LIMIT`], with a key [`KEY_LIMIT`] more. A running
-/// session that must be suspended first takes longer, at most
-/// [`SUSPEND_DEADLINE`](crate::agents::SUSPEND_DEADLINE), and so do servers with agents of
-/// x2gobroker 0.0.4.3: see [`crate::old_agents`].
+/// and none is asked any more after [`LOGIN_LIMIT`], or [`KEY_LIMIT`] later where a key is to be
+/// given. Old servers take more: all of the profile are asked before that, side by side, for at
+/// most [`LIST_DEADLINE`](crate::old_agents::LIST_DEADLINE); so is one that gave no answer then
+/// and is asked again, and one that is given a key has a second more. A running
+/// session that must be suspended first takes longer: at most
+/// [`SUSPEND_DEADLINE`](crate::agents::SUSPEND_DEADLINE) in the mesh, some 12 s on an old
+/// server and never more than 21 s.
 pub async fn select_session(
     placing: &Placing,
     profile: &SessionProfile,
