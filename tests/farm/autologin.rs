@@ -27,6 +27,11 @@ broker-session-autologin=true
 name=Farm
 host=s1
 
+[typed]
+name=Typed
+host=s1
+broker-session-autologin=false
+
 [nowhere]
 name=Nowhere
 host=s1
@@ -98,6 +103,33 @@ fn a_client_with_a_key_of_its_own_logs_in_with_that_for_as_long_as_it_lasts() {
     assert!(
         format!("{error:#}").contains("Permission denied"),
         "{error:#}"
+    );
+}
+
+#[test]
+fn a_key_takes_little_more_time_than_a_plain_answer() {
+    let Some(site) = up(1) else { return };
+    // The first one waits for a pair of keys to be made, and for gossip.
+    select(&site, "farm", None).unwrap();
+    let (mut keyed, mut plain) = (Vec::new(), Vec::new());
+    for _ in 0..N_COMPARED {
+        for (profile, took) in [("farm", &mut keyed), ("typed", &mut plain)] {
+            let begun = now();
+            let answer = select(&site, profile, None).unwrap();
+            took.push(begun.elapsed());
+            assert_eq!(answer.contains("PRIVATE"), profile == "farm", "{answer}");
+        }
+    }
+    let median = |took: &mut Vec<Duration>| {
+        took.sort_unstable();
+        took[took.len() / 2]
+    };
+    let (keyed, plain) = (median(&mut keyed), median(&mut plain));
+    println!("selectsession of {N_COMPARED}: with a key p50 {keyed:.1?}, without {plain:.1?}");
+    // Under any load: the agent has two seconds to install a key, and this is no such wait.
+    assert!(
+        keyed < plain + Duration::from_secs(1),
+        "{keyed:?} {plain:?}"
     );
 }
 
@@ -296,6 +328,8 @@ fn wait_until_gone(site: &Site, server: HostName, installed: Instant) {
     assert!(after < GONE_LIMIT, "{after:?}");
 }
 
+/// Each key stays for 20 s, and a user has 64 at most.
+const N_COMPARED: usize = 20;
 /// A session starts in 5 to 10 s on an idle machine; it runs a hundred scripts.
 const SESSION_LIMIT: Duration = Duration::from_secs(90);
 const KEY_LIFE: Duration = Duration::from_secs(20);

@@ -42,6 +42,7 @@ mod setuid;
 mod shadow;
 mod site;
 mod ssh_broker;
+mod suspended;
 mod take_over;
 mod units;
 mod values;
