@@ -6,9 +6,10 @@ use std::time::Duration;
 use proto::{KeyFile, SessionId, Username};
 use tempfile::TempDir;
 
+use super::run::MAX_WORDS;
 use super::{
-    Act, KeyEdit, MAX_REMOVALS_RUNNING, MAX_RUNNING, MAX_STUCK_RUNNING, MAX_WAITING, MAX_WORDS,
-    ShimClient, ShimError,
+    Act, KeyEdit, MAX_REMOVALS_RUNNING, MAX_RUNNING, MAX_STUCK_RUNNING, MAX_WAITING, ShimClient,
+    ShimError,
 };
 
 const SESSION: &str = "alice-50-1795323502_stRTERMINAL_dp24";
@@ -68,7 +69,10 @@ async fn the_program_gets_the_recorded_command_line_and_no_environment_but_path(
         .lines()
         .filter(|line| !of_shell.iter().any(|start| line.starts_with(start)))
         .collect();
-    assert_eq!(ours, [&format!("PATH={}", super::PATH), "/", "no input"]);
+    assert_eq!(
+        ours,
+        [&format!("PATH={}", super::run::PATH), "/", "no input"]
+    );
 
     let user = Username::parse("alice").unwrap();
     let session = SessionId::parse(SESSION).unwrap();
