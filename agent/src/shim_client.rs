@@ -93,6 +93,9 @@ pub enum ShimError {
     /// Too many wait already.
     #[error("too much is being done here at once; try again")]
     Busy,
+    /// As many runs for this user as there may be have not ended.
+    #[error("runs for this user have not ended yet; try again")]
+    Unfinished,
     /// The program can't be started.
     #[error("{} can't be started", program.display())]
     Start {
@@ -201,7 +204,7 @@ impl ShimClient {
     }
 
     async fn begin(&self, lane: &Lane, job: Job) -> Result<Vec<u8>, ShimError> {
-        let claim = Claim::of(&self.under_way, job).ok_or(ShimError::UnderWay)?;
+        let claim = Claim::of(&self.under_way, job)?;
         let queued = Arc::clone(&lane.waiting).try_acquire_owned();
         let queued = queued.map_err(|_full| ShimError::Busy)?;
         let turn = Arc::clone(&lane.running).acquire_owned();
@@ -212,9 +215,15 @@ impl ShimClient {
         let (done, ended) = oneshot::channel();
         let program = Arc::clone(&self.program);
         self.runs.spawn(async move {
-            run::to_end(&program, &claim.job, done).await;
-            // Also a run that nobody waits for keeps its place until it has ended.
-            drop((claim, turn));
+            // A run that nobody waits for any more keeps its place, but not for longer than
+            // it could be waited for: the user may have stopped it.
+            let Some(slow) = run::to_end(&program, &claim.job, done).await else {
+                return;
+            };
+            drop(turn);
+            slow.end().await;
+            // The user is done with only now, however long that takes.
+            drop(claim);
         });
         ended.await.unwrap_or(Err(ShimError::Stopping))
     }
@@ -242,7 +251,7 @@ impl ShimError {
     #[must_use]
     pub fn is_without_effect(&self) -> bool {
         match self {
-            Self::Busy | Self::Start { .. } => true,
+            Self::Busy | Self::Unfinished | Self::Start { .. } => true,
             Self::Failed { status, .. } => status
                 .code()
                 .is_some_and(|code| WITHOUT_EFFECT.contains(&code)),
@@ -251,7 +260,8 @@ impl ShimError {
     }
 }
 
-/// A job that nobody else does at the same time.
+/// A job that nobody else does at the same time, and one of few of its user. It lasts until
+/// the program has ended: what the user has stopped stays theirs, and starts no more.
 #[derive(Debug)]
 struct Claim {
     job: Job,
@@ -259,9 +269,19 @@ struct Claim {
 }
 
 impl Claim {
-    fn of(under_way: &Arc<Mutex<HashSet<Job>>>, job: Job) -> Option<Self> {
+    fn of(under_way: &Arc<Mutex<HashSet<Job>>>, job: Job) -> Result<Self, ShimError> {
         let mut jobs = under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.insert(job.clone()).then(|| Self {
+        if jobs.contains(&job) {
+            return Err(ShimError::UnderWay);
+        }
+        if let Some(user) = job.user() {
+            let theirs = jobs.iter().filter(|other| other.user() == Some(user));
+            if theirs.count() >= MAX_OF_USER {
+                return Err(ShimError::Unfinished);
+            }
+        }
+        jobs.insert(job.clone());
+        Ok(Self {
             job,
             under_way: Arc::clone(under_way),
         })
@@ -277,6 +297,15 @@ impl Drop for Claim {
 }
 
 impl Job {
+    /// Whose process it becomes, so that the agent can't end it any more.
+    fn user(&self) -> Option<&Username> {
+        match self {
+            Self::Session { user, .. } => Some(user),
+            Self::Key(_, edit) => Some(&edit.user),
+            Self::AvailableTasks => None,
+        }
+    }
+
     fn operands(&self) -> Vec<&str> {
         match self {
             Self::Session { act, user, session } => {
@@ -319,6 +348,9 @@ const MAX_ADDITIONS_RUNNING: usize = 32;
 const MAX_REMOVALS_RUNNING: usize = 8;
 /// Most of these homes fail at once or hang until the end.
 const MAX_STUCK_RUNNING: usize = 4;
+/// A run becomes a process of its user, who can stop it, and it counts among the processes of
+/// the agent's unit for as long. Two: a key can come while a session is suspended.
+const MAX_OF_USER: usize = 2;
 /// More than there can be temporary keys.
 const MAX_KEYS_WAITING: usize = 2048;
 /// What the program ends with that refuses a request or a user.

@@ -16,6 +16,7 @@ mod operands;
 mod package;
 mod sshd;
 mod stage;
+mod stopped;
 mod surroundings;
 mod targets;
 mod tasks;

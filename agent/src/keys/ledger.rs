@@ -475,8 +475,8 @@ pub(super) const MAX_KEYS_OF_USER: usize = 64;
 /// Keys that fail to go stay in the journal for as long as they may be there. So many hold
 /// up nobody else.
 const MAX_STUCK: usize = 1024;
-/// More keys are no use to a user whose home has failed so often. They fail one after the
-/// other, so it takes more than a hundred such homes to have no room left.
+/// More keys are no use to a user whose home has failed so often. Those that are there already
+/// fail too, up to [`MAX_KEYS_OF_USER`]: so it takes two dozen such users to have no room left.
 const MAX_STUCK_OF_USER: usize = 8;
 /// So that a second log-in soon after the first one needs no second line, and a clock that
 /// is a little off shuts nobody out.

@@ -84,7 +84,9 @@ fn of_operation(error: &OperationError) -> Code {
         OperationError::NotSeen { .. } => Code::DeadlineExceeded,
         OperationError::Stopping(_) => Code::Unavailable,
         OperationError::NotDone(error) => match error {
-            ShimError::Busy | ShimError::UnderWay => Code::ResourceExhausted,
+            ShimError::Busy | ShimError::Unfinished | ShimError::UnderWay => {
+                Code::ResourceExhausted
+            }
             ShimError::Slow { .. } => Code::DeadlineExceeded,
             ShimError::Start { .. } | ShimError::Failed { .. } => Code::Internal,
             ShimError::Stopping => Code::Unavailable,

@@ -11,19 +11,32 @@ use tokio::sync::oneshot;
 
 use super::{Job, ShimError};
 
-/// Runs the program. Says so when it has ended, or takes too long; returns when it has
-/// ended.
+/// A run that has not ended in time.
+#[derive(Debug)]
+pub(super) struct Slow(Child);
+
+impl Slow {
+    /// Waits until it has ended. As the user it has become it can't be killed by us, and a
+    /// user who has stopped it decides when.
+    pub(super) async fn end(mut self) {
+        let _not_ours = self.0.start_kill();
+        let _status = self.0.wait().await;
+    }
+}
+
+/// Runs the program. Says so when it has ended, or takes too long; returns what has not
+/// ended then.
 pub(super) async fn to_end(
     program: &Path,
     job: &Job,
     done: oneshot::Sender<Result<Vec<u8>, ShimError>>,
-) {
+) -> Option<Slow> {
     let mut child = match start(program, job) {
         Ok(child) => child,
         Err(source) => {
             let program = program.to_owned();
             let _given_up = done.send(Err(ShimError::Start { program, source }));
-            return;
+            return None;
         }
     };
     let (out, err) = (child.stdout.take(), child.stderr.take());
@@ -43,12 +56,7 @@ pub(super) async fn to_end(
         Err(_elapsed) => {
             let program = program.to_owned();
             let _given_up = done.send(Err(ShimError::Slow { program }));
-            // As the user it has become it may not be killed by us.
-            let _not_ours = child.start_kill();
-            // It ends by itself, unless the user has stopped it: their own matter then, and
-            // not that of all others.
-            let _status = tokio::time::timeout(LINGERS, child.wait()).await;
-            return;
+            return Some(Slow(child));
         }
         Ok((Err(source), _)) => Err(ShimError::Start {
             program: program.to_owned(),
@@ -64,6 +72,7 @@ pub(super) async fn to_end(
         }),
     };
     let _given_up = done.send(result);
+    None
 }
 
 #[expect(
@@ -104,8 +113,8 @@ pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 /// x2gosuspend-session ends within a second or two; it starts a hundred processes, so on a
 /// server that is overrun it takes ten.
 pub(super) const RUN_LIMIT: Duration = Duration::from_secs(16);
-/// The setuid program ends itself, and what it runs, after 60 s: then it is over, whatever
-/// it was.
+/// The setuid program ends itself, and what it runs, after 60 s, unless the user stops it:
+/// what it may still do then, it does to a file of that user, who can do the same.
 pub const LINGERS: Duration = Duration::from_secs(75);
 /// For what is still in the pipes.
 const LAST_WORDS: Duration = Duration::from_millis(100);

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::run::MAX_WORDS;
 use super::{
-    Act, KeyEdit, MAX_REMOVALS_RUNNING, MAX_RUNNING, MAX_STUCK_RUNNING, MAX_WAITING, ShimClient,
-    ShimError,
+    Act, KeyEdit, MAX_OF_USER, MAX_REMOVALS_RUNNING, MAX_RUNNING, MAX_STUCK_RUNNING, MAX_WAITING,
+    ShimClient, ShimError,
 };
 
 const SESSION: &str = "alice-50-1795323502_stRTERMINAL_dp24";
@@ -143,6 +143,53 @@ async fn the_same_is_not_done_twice_at_once_and_those_who_are_too_many_are_told_
     }
     suspend(&client, "late").await.unwrap();
     assert_eq!(client.under_way.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_user_has_two_runs_at_once_in_all_lanes_together_and_others_have_theirs() {
+    let program = Program::new("while [ ! -e \"${0%/*}/go\" ]; do sleep 0.05; done");
+    let client = program.client();
+    let mut runs = tokio::task::JoinSet::new();
+    let alice = client.clone();
+    runs.spawn(async move { suspend(&alice, "user1").await });
+    let alice = client.clone();
+    runs.spawn(async move { alice.remove_stuck_key(edit(1)).await });
+    let under_way = |n| {
+        let client = client.clone();
+        async move {
+            while client.under_way.lock().unwrap().len() < n {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    under_way(MAX_OF_USER).await;
+    let user = Username::parse("user1").unwrap();
+    let session = SessionId::parse(SESSION).unwrap();
+    let refused = [
+        client.run(Act::Terminate, &user, &session).await,
+        client.add_key(edit(1)).await,
+        client
+            .remove_key(KeyEdit {
+                line: "ssh-rsa BBBB me".into(),
+                ..edit(1)
+            })
+            .await,
+    ];
+    for refused in refused {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, ShimError::Unfinished), "{error:?}");
+        assert!(error.is_without_effect() && !error.is_refusal());
+    }
+    let again = suspend(&client, "user1").await;
+    assert!(matches!(again, Err(ShimError::UnderWay)), "{again:?}");
+    let bob = client.clone();
+    runs.spawn(async move { bob.add_key(edit(2)).await });
+    under_way(MAX_OF_USER + 1).await;
+    fs::write(program.file("go"), "").unwrap();
+    for ended in runs.join_all().await {
+        ended.unwrap();
+    }
+    client.add_key(edit(1)).await.unwrap();
 }
 
 fn edit(number: usize) -> KeyEdit {
