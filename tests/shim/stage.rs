@@ -206,9 +206,10 @@ while read -r name value; do
     case $name in Sig[BI]*|NoNewPrivs:|CapPrm:|CapEff:) echo "status $name $value";; esac
 done </proc/$$/status
 echo descriptors
-ls /proc/$$/fd
+ls -1 /proc/$$/fd
 echo "input $(readlink /proc/$$/fd/0)"
 echo "limits $(ulimit -f) $(ulimit -c) $(ulimit -n)"
+if : </dev/tty; then echo "a terminal"; fi 2>/dev/null
 END
     chmod 755 "/usr/bin/$name.new"
     mv "/usr/bin/$name.new" "/usr/bin/$name"

@@ -90,6 +90,47 @@ fn extra_descriptors_reach_nobody() {
     assert_eq!(found, clean().out);
 }
 
+/// Runs a call on a new terminal, as root, and returns what is seen there. `as_leader`: this
+/// program leads the session of the terminal; else it is a job of a shell.
+fn on_a_terminal(stage: &Stage, how: &str, operands: &str) -> String {
+    let call = match how {
+        "leader" => format!("exec {PROGRAM} {operands}"),
+        "job" => format!("set -m; {PROGRAM} {operands}; echo \"code $?\""),
+        _ => format!("{PROGRAM} {operands}; echo \"code $?\""),
+    };
+    // The trap works: anything else that runs there has the terminal.
+    let call = format!("( : </dev/tty ) && echo there; {call}");
+    stage.root(&format!(
+        "SHELL=/bin/bash script --quiet --return --command '{call}' /dev/null </dev/null || echo \"ends with $?\""
+    ))
+}
+
+#[test]
+fn the_terminal_of_the_caller_reaches_nobody() {
+    let Some(stage) = Stage::up() else { return };
+    // What the program complains of is seen on the terminal, too.
+    let expected = format!("there\nOK\n{CLEAN}").replace("input", "255\ninput");
+    let expected = expected.replace("255\n255\n", "255\n");
+    for how in ["child", "job", "leader"] {
+        let seen = on_a_terminal(&stage, how, "alice listsessions").replace('\r', "");
+        let seen = seen.replace("code 0\n", "");
+        assert_eq!(seen, expected, "{how}");
+    }
+    // And how it ends is told as ever.
+    for how in ["child", "job"] {
+        let seen = on_a_terminal(&stage, how, "root listsessions");
+        assert!(
+            seen.contains("no ordinary user") && seen.contains("code 255"),
+            "{how}: {seen}"
+        );
+    }
+    let seen = on_a_terminal(&stage, "leader", "root listsessions");
+    assert!(
+        seen.contains("no ordinary user") && seen.contains("ends with 255"),
+        "{seen}"
+    );
+}
+
 #[test]
 fn closed_standard_descriptors_don_t_turn_a_key_file_into_one() {
     let Some(stage) = Stage::up() else { return };

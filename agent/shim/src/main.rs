@@ -1,7 +1,7 @@
 //! In which order does the setuid program act?
 //!
-//! 1. Nothing of the caller's stays: descriptors, signals, mask, limits, environment,
-//!    working directory ([`sys`], [`surroundings`]).
+//! 1. Nothing of the caller's stays: descriptors, environment, signals, terminal, mask,
+//!    limits, working directory ([`sys`], [`surroundings`]).
 //! 2. The program's own file is as packaged ([`shim::own_file`]).
 //! 3. The request is read: argv, or without operands `SSH_ORIGINAL_COMMAND`; nothing else
 //!    ([`shim::request`]).

@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{alarm, chdir};
+use nix::unistd::{alarm, chdir, getpid, getsid, setsid};
 use shim::Refusal;
 use shim::own_file::OwnFile;
 
@@ -24,6 +24,7 @@ pub(crate) fn reset() -> Result<(), Refusal> {
     sys::reset_signals();
     let all = SigSet::all();
     all.thread_unblock().map_err(failed("unblocking signals"))?;
+    leave_terminal()?;
     umask(Mode::from_bits_truncate(PRIVATE));
     for limit in LIMITS {
         limit.reset()?;
@@ -46,6 +47,31 @@ fn hold_standard_descriptors() -> Result<(), Refusal> {
         }
         // It stays open under its number.
         let _ = nothing.into_raw_fd();
+    }
+    Ok(())
+}
+
+/// Leaves the caller's terminal: whose controlling terminal it is could type into it, for the
+/// caller to run, when this has ended.
+///
+/// A session of our own has none. Who leads a group of processes can have no other session,
+/// but can give up its terminal. Who leads the session would hang up on all others in it: a
+/// child goes on instead.
+fn leave_terminal() -> Result<(), Refusal> {
+    if setsid().is_ok() {
+        return Ok(());
+    }
+    let terminal = match open("/dev/tty", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(terminal) => terminal,
+        Err(Errno::ENXIO) => return Ok(()),
+        Err(error) => return Err(failed("looking for a terminal")(error)),
+    };
+    let session = getsid(None).map_err(failed("looking which session this is"))?;
+    if session == getpid() {
+        sys::go_on_in_a_child().map_err(failed("leaving the terminal to a parent"))?;
+        setsid().map_err(failed("beginning a session"))?;
+    } else {
+        sys::give_up_terminal(&terminal).map_err(failed("giving up the terminal"))?;
     }
     Ok(())
 }
