@@ -40,6 +40,37 @@ fn removing_from_a_file_that_is_not_there_makes_none() {
 }
 
 #[test]
+fn a_key_in_a_home_that_is_away_is_not_gone() {
+    let Some(stage) = Stage::up() else { return };
+    assert!(add(&stage, FILE).is_ok());
+    // Not mounted yet: there is nothing, or what it is mounted on.
+    stage.root("mv /home/alice /home/away");
+    let found = remove(&stage, FILE);
+    assert!(
+        found.is_refusal(UNTOUCHED, "looking for the home"),
+        "{found:?}"
+    );
+    stage.root("mkdir /home/alice");
+    let found = remove(&stage, FILE);
+    assert!(
+        found.is_refusal(UNTOUCHED, "belongs to somebody else"),
+        "{found:?}"
+    );
+    stage.root("rmdir /home/alice; mv /home/away /home/alice");
+    assert!(remove(&stage, FILE).is_ok());
+    assert_eq!(stage.root(&format!("cat {KEYS}")), "");
+    // Elsewhere, the folder is what an administrator has made.
+    let file = "/home/lib/%u/keys";
+    let found = remove(&stage, file);
+    assert!(
+        found.is_refusal(UNTOUCHED, "looking for the folder"),
+        "{found:?}"
+    );
+    stage.root("install -d /home/lib/alice");
+    assert!(remove(&stage, file).is_ok());
+}
+
+#[test]
 fn only_the_exact_line_goes_even_if_it_would_be_a_pattern() {
     let Some(stage) = Stage::up() else { return };
     let mine = "# mine\nssh-rsa AAAA mine\nno-pty ssh-rsa AAAA m..e\nno newline at the end";
