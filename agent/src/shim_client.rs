@@ -4,7 +4,7 @@
 //! thing and ends. No shell is there to read the operands, the environment holds nothing
 //! but `PATH`, and what the program prints is capped. That it ended well proves nothing of
 //! a session: whoever asked watches the session database. Of a key it does: it is on the
-//! disk, or gone from there.
+//! disk, or gone from there, also after a loss of power.
 
 mod run;
 

@@ -29,7 +29,7 @@ pub(crate) enum Missing {
     Leave,
 }
 
-/// Edits a key file. When this returns, the new content is on the disk.
+/// Edits a key file. When this returns, the new content and its name are on the disk.
 pub(crate) fn edit(
     dropped: &Dropped,
     location: &Location,
