@@ -208,7 +208,8 @@ done </proc/$$/status
 echo descriptors
 ls -1 /proc/$$/fd
 echo "input $(readlink /proc/$$/fd/0)"
-echo "limits $(ulimit -f) $(ulimit -c) $(ulimit -n)"
+echo "limits $(ulimit -Hf) $(ulimit -Hc) $(ulimit -Hn) $(ulimit -Ht) $(ulimit -Hu) $(ulimit -Hv)"
+echo "oom $(cat /proc/$$/oom_score_adj)"
 if : </dev/tty; then echo "a terminal"; fi 2>/dev/null
 END
     chmod 755 "/usr/bin/$name.new"

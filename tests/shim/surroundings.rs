@@ -1,6 +1,6 @@
 //! What of the caller's surroundings reaches the program, or what it runs?
 
-use crate::stage::{BROKER, FILE, KEY, PROGRAM, Stage, ok};
+use crate::stage::{BROKER, FILE, KEY, PROGRAM, ROOT, Stage, ok};
 
 /// What the fake x2golistsessions says of its own surroundings when all is well.
 const CLEAN: &str = "\
@@ -22,7 +22,8 @@ descriptors
 2
 255
 input /dev/null
-limits unlimited 0 1024
+limits 1048576 0 1024 60 16384 4194304
+oom 0
 ";
 
 fn clean() -> crate::stage::Outcome {
@@ -86,6 +87,21 @@ fn extra_descriptors_reach_nobody() {
     let found = stage.root(&format!(
         "exec 7</etc/shadow 9<>/home/x 200</etc
          setpriv --reuid 990 --regid 990 --clear-groups {PROGRAM} alice listsessions"
+    ));
+    assert_eq!(found, clean().out);
+}
+
+#[test]
+fn the_protection_of_the_agent_from_a_lack_of_memory_reaches_nobody() {
+    let Some(stage) = Stage::up() else { return };
+    let plain = stage.script(ROOT, "echo -500 >/proc/self/oom_score_adj");
+    if plain.code != Some(0) {
+        println!("skipped: root may not protect anything here: {plain:?}");
+        return;
+    }
+    let found = stage.root(&format!(
+        "echo -500 >/proc/self/oom_score_adj
+         exec setpriv --reuid 990 --regid 990 --clear-groups {PROGRAM} alice listsessions"
     ));
     assert_eq!(found, clean().out);
 }

@@ -1,13 +1,13 @@
 //! What of the caller's surroundings could still reach us? Nothing, after this.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{alarm, chdir, getpid, getsid, setsid};
@@ -29,6 +29,7 @@ pub(crate) fn reset() -> Result<(), Refusal> {
     for limit in LIMITS {
         limit.reset()?;
     }
+    lose_protection()?;
     chdir("/").map_err(failed("leaving the working directory"))?;
     // After the drop the agent may not signal this process, so it ends by itself. The
     // alarm outlives execve(2).
@@ -47,6 +48,17 @@ fn hold_standard_descriptors() -> Result<(), Refusal> {
         }
         // It stays open under its number.
         let _ = nothing.into_raw_fd();
+    }
+    Ok(())
+}
+
+/// Where memory runs out, what runs for a user ends like any other process of a user, and not
+/// after them, as the agent that has called does.
+fn lose_protection() -> Result<(), Refusal> {
+    let step = "giving up the caller's protection from the lack of memory";
+    let score = fs::read_to_string(OOM_SCORE).map_err(failed(step))?;
+    if score.starts_with('-') {
+        fs::write(OOM_SCORE, "0").map_err(failed(step))?;
     }
     Ok(())
 }
@@ -120,19 +132,25 @@ fn failed<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Refusal {
     move |error| Refusal::Process(step, error.into())
 }
 
-/// What a program is usually started with. No core: it would hold what root may read.
+/// Enough for a hundred desktops of one account, and for each program of x2goserver, but not
+/// without end: the user may do as they like with a process that has become theirs. No core:
+/// it would hold what root may read.
 const LIMITS: &[Limit] = &[
     Limit::new(Resource::RLIMIT_CORE, 0, 0),
-    Limit::new(Resource::RLIMIT_CPU, RLIM_INFINITY, 60),
-    Limit::new(Resource::RLIMIT_FSIZE, RLIM_INFINITY, 16 * MEBIBYTE),
-    Limit::new(Resource::RLIMIT_DATA, RLIM_INFINITY, 256 * MEBIBYTE),
-    Limit::new(Resource::RLIMIT_AS, RLIM_INFINITY, 512 * MEBIBYTE),
-    Limit::new(Resource::RLIMIT_NPROC, RLIM_INFINITY, 64),
+    Limit::new(Resource::RLIMIT_CPU, 60, 60),
+    Limit::new(Resource::RLIMIT_FSIZE, GIBIBYTE, 16 * MEBIBYTE),
+    Limit::new(Resource::RLIMIT_DATA, 2 * GIBIBYTE, 256 * MEBIBYTE),
+    Limit::new(Resource::RLIMIT_AS, 4 * GIBIBYTE, 512 * MEBIBYTE),
+    Limit::new(Resource::RLIMIT_NPROC, 16_384, 64),
     Limit::new(Resource::RLIMIT_STACK, 8 * MEBIBYTE, MEBIBYTE),
     Limit::new(Resource::RLIMIT_NOFILE, 1024, 64),
 ];
 
 const MEBIBYTE: rlim_t = 1024 * 1024;
+const GIBIBYTE: rlim_t = 1024 * MEBIBYTE;
+
+/// From -1000, never ended, to 1000 (proc_pid_oom_score_adj(5)).
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
 /// New files are for the user only.
 const PRIVATE: u32 = 0o077;
