@@ -92,6 +92,13 @@ fn extra_descriptors_reach_nobody() {
 }
 
 #[test]
+fn a_program_has_its_three_descriptors_also_if_the_caller_has_none() {
+    let Some(stage) = Stage::up() else { return };
+    let list = format!("exec {PROGRAM} alice listsessions <&- 2>&-");
+    assert_eq!(stage.script(BROKER, &list), clean());
+}
+
+#[test]
 fn the_protection_of_the_agent_from_a_lack_of_memory_reaches_nobody() {
     let Some(stage) = Stage::up() else { return };
     let plain = stage.script(ROOT, "echo -500 >/proc/self/oom_score_adj");
@@ -104,6 +111,34 @@ fn the_protection_of_the_agent_from_a_lack_of_memory_reaches_nobody() {
          exec setpriv --reuid 990 --regid 990 --clear-groups {PROGRAM} alice listsessions"
     ));
     assert_eq!(found, clean().out);
+}
+
+#[test]
+fn a_run_has_a_minute_also_in_what_it_runs() {
+    let Some(stage) = Stage::up() else { return };
+    stage.root(
+        "printf '#!/usr/bin/perl\nprint alarm(0), \"\\n\"' >/usr/bin/x2golistsessions.new
+         chmod 755 /usr/bin/x2golistsessions.new
+         mv /usr/bin/x2golistsessions.new /usr/bin/x2golistsessions",
+    );
+    let found = stage.ask(&["alice", "listsessions"]);
+    let left = found.out.strip_prefix("OK\n").unwrap().trim();
+    let left: u32 = left.parse().unwrap();
+    assert!((1..=60).contains(&left), "{left} s are left");
+}
+
+#[test]
+fn where_root_can_t_become_the_user_nothing_is_done() {
+    let Some(stage) = Stage::up() else { return };
+    let add = stage.root(&format!(
+        "setpriv --reuid 990 --regid 990 --clear-groups --bounding-set -setuid \
+         {PROGRAM} alice addauthkey '{KEY}' {FILE} 2>&1 || echo $?"
+    ));
+    assert_eq!(
+        add,
+        "x2gobroker-agent: becoming the user: Operation not permitted (os error 1)\n71\n"
+    );
+    assert_eq!(stage.root("find /home -mindepth 2"), "");
 }
 
 /// Runs a call on a new terminal, as root, and returns what is seen there. `as_leader`: this
