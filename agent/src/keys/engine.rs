@@ -211,9 +211,8 @@ impl Keys {
         self.n_looking += 1;
         let (user, grant) = (user.clone(), grant.clone());
         self.work.spawn_blocking(move || {
-            let uid = host::uid_of(&user);
-            let ordinary = uid.is_some_and(|uid| uid >= FIRST_ORDINARY && !RESERVED.contains(&uid));
-            Done::Looked(user, grant, answer, ordinary)
+            let is_ordinary = host::is_ordinary(&user);
+            Done::Looked(user, grant, answer, is_ordinary)
         });
     }
 
@@ -442,10 +441,6 @@ impl Keys {
     }
 }
 
-/// As for the setuid program: the usual `UID_MIN` of login.defs(5).
-const FIRST_ORDINARY: u32 = 1000;
-/// nobody, of both widths.
-const RESERVED: [u32; 2] = [65534, 65535];
 /// Name services block, and other things want the agent's few threads, too.
 const MAX_LOOKING: usize = 3;
 /// A full disk seldom has room again at once.
