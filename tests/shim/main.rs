@@ -14,6 +14,7 @@ mod installation;
 mod key_files;
 mod operands;
 mod package;
+mod slow_names;
 mod sshd;
 mod stage;
 mod stopped;

@@ -112,7 +112,7 @@ impl Server {
     }
 }
 
-fn key(number: u8, seconds: u32) -> v1::KeyGrant {
+pub(crate) fn key(number: u8, seconds: u32) -> v1::KeyGrant {
     let letter = char::from(b'A' + number % 26);
     let data = letter.to_string().repeat(41);
     v1::KeyGrant {

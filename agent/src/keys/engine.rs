@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::{Journal, JournalError};
 use super::ledger::{Added, KeyId, Ledger, Now, Removal, Removed};
+use super::look_ups::{Asked, Full, LookUps};
 use super::offers::Offers;
 use super::program::{self, ProgramError};
 use super::{Command, KeysHandle, KeysMode, KeysSetup, KeysState, MAX_COMMANDS};
@@ -30,8 +31,7 @@ pub struct Keys {
     program_owner: u32,
     ledger: Ledger,
     offers: Offers,
-    /// Look-ups of accounts under way.
-    n_looking: usize,
+    look_ups: LookUps,
     journal: Arc<Journal>,
     shim: ShimClient,
     clock: Clock,
@@ -72,7 +72,7 @@ enum Done {
     Noted(Vec<KeyId>, Result<(), JournalError>),
     Ran(KeyId, KeyAct, KeyEdit, Result<(), ShimError>),
     Checked(Result<(), ProgramError>),
-    Looked(Username, KeyGrant, oneshot::Sender<KeyOutcome>, bool),
+    Looked(Asked, bool),
 }
 
 impl Keys {
@@ -103,7 +103,7 @@ impl Keys {
             mode: setup.mode,
             program_owner: setup.program_owner,
             offers: Offers::new(setup.rules, setup.mark.clone()),
-            n_looking: 0,
+            look_ups: LookUps::default(),
             ledger: Ledger::new(setup.rules, setup.mark, read.noted, now),
             journal: Arc::new(journal),
             shim,
@@ -175,7 +175,14 @@ impl Keys {
         }
         let refusal = match (self.mode, self.disk) {
             (KeysMode::Off, _) => Some(KeyOutcome::Refused),
-            (KeysMode::Command, _) => return self.look_up(user, grant, answer),
+            (KeysMode::Command, _) => {
+                let (user, grant) = (user.clone(), grant.clone());
+                return self.ask(Asked {
+                    user,
+                    grant,
+                    answer,
+                });
+            }
             (KeysMode::Files, Disk::Damaged) => Some(KeyOutcome::Failed),
             (KeysMode::Files, Disk::Good | Disk::Writing | Disk::Failed(_)) => None,
         };
@@ -201,50 +208,55 @@ impl Keys {
         }
     }
 
-    /// Looks whether that is an account for which a key may be offered.
-    fn look_up(&mut self, user: &Username, grant: &KeyGrant, answer: oneshot::Sender<KeyOutcome>) {
-        if self.n_looking >= MAX_LOOKING {
-            tracing::warn!(%user, "temporary key not offered: the name service is slow");
-            let _given_up = answer.send(KeyOutcome::Failed);
-            return;
+    /// Has it looked up whether that is an account for which a key may be offered.
+    fn ask(&mut self, asked: Asked) {
+        match self.look_ups.ask(asked) {
+            Ok(next) => self.look_up(next),
+            Err(Full(Asked { user, answer, .. })) => {
+                tracing::warn!(%user, "temporary key not offered: the name service is slow");
+                let _given_up = answer.send(KeyOutcome::Failed);
+            }
         }
-        self.n_looking += 1;
-        let (user, grant) = (user.clone(), grant.clone());
-        self.work.spawn_blocking(move || {
-            let is_ordinary = host::is_ordinary(&user);
-            Done::Looked(user, grant, answer, is_ordinary)
-        });
     }
 
-    fn offer(
-        &mut self,
-        user: &Username,
-        grant: &KeyGrant,
-        answer: oneshot::Sender<KeyOutcome>,
-        is_ordinary: bool,
-    ) {
+    fn look_up(&mut self, asked: Option<Asked>) {
+        if let Some(asked) = asked {
+            self.work.spawn_blocking(move || {
+                let is_ordinary = host::is_ordinary(&asked.user);
+                Done::Looked(asked, is_ordinary)
+            });
+        }
+    }
+
+    fn offer(&mut self, asked: Asked, is_ordinary: bool) {
         let now = self.now();
+        let Asked {
+            user,
+            grant,
+            answer,
+        } = asked;
         if !is_ordinary {
             tracing::warn!(%user, "temporary key not offered: not an ordinary user");
             let _given_up = answer.send(KeyOutcome::Refused);
         } else if answer.is_closed() {
             tracing::warn!(%user, "temporary key not offered: nobody waits any more");
-        } else if let Err(error) = self.offers.add(user, grant, now) {
+        } else if let Err(error) = self.offers.add(&user, &grant, now) {
             tracing::warn!(%user, %error, "temporary key not offered");
             let _given_up = answer.send(KeyOutcome::Failed);
         } else {
             tracing::info!(%user, "temporary key offered");
             if answer.send(KeyOutcome::Installed).is_err() {
-                self.offers.revoke(user, &grant.key);
+                self.offers.revoke(&user, &grant.key);
             }
         }
     }
 
     fn take(&mut self, done: Done) {
         match done {
-            Done::Looked(user, grant, answer, is_ordinary) => {
-                self.n_looking = self.n_looking.saturating_sub(1);
-                self.offer(&user, &grant, answer, is_ordinary);
+            Done::Looked(asked, is_ordinary) => {
+                let next = self.look_ups.ended();
+                self.look_up(next);
+                self.offer(asked, is_ordinary);
             }
             Done::Noted(ids, Ok(())) => {
                 self.disk = Disk::Good;
@@ -441,8 +453,6 @@ impl Keys {
     }
 }
 
-/// Name services block, and other things want the agent's few threads, too.
-const MAX_LOOKING: usize = 3;
 /// A full disk seldom has room again at once.
 const DISK_PAUSE: Duration = Duration::from_secs(10);
 /// Packages change now and then.
