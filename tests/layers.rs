@@ -63,6 +63,7 @@ const PURE: &[&str] = &[
     "broker/src/task/list_sessions.rs",
     "agent/src/admission.rs",
     "agent/src/keys/ledger.rs",
+    "agent/src/keys/ledger/removal.rs",
     "agent/src/keys/line.rs",
     "agent/src/keys/offers.rs",
     "agent/gossip/src/change.rs",

@@ -4,6 +4,9 @@
 //! runs of the setuid program, answers. Nothing here waits for one of them, so a disk or a
 //! home that hangs holds up nobody else's key.
 
+mod ending;
+mod offering;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +19,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::journal::{Journal, JournalError};
-use super::ledger::{Added, KeyId, Ledger, Now, Removal, Removed};
-use super::look_ups::{Asked, Full, LookUps};
+use super::ledger::{KeyId, Ledger, Now};
+use super::look_ups::{Asked, LookUps};
 use super::offers::Offers;
 use super::program::{self, ProgramError};
 use super::{Command, KeysHandle, KeysMode, KeysSetup, KeysState, MAX_COMMANDS};
-use crate::host;
 use crate::shim_client::{KeyAct, KeyEdit, ShimClient, ShimError};
 
 /// The owner of the temporary keys; see the module above.
@@ -208,49 +210,6 @@ impl Keys {
         }
     }
 
-    /// Has it looked up whether that is an account for which a key may be offered.
-    fn ask(&mut self, asked: Asked) {
-        match self.look_ups.ask(asked) {
-            Ok(next) => self.look_up(next),
-            Err(Full(Asked { user, answer, .. })) => {
-                tracing::warn!(%user, "temporary key not offered: the name service is slow");
-                let _given_up = answer.send(KeyOutcome::Failed);
-            }
-        }
-    }
-
-    fn look_up(&mut self, asked: Option<Asked>) {
-        if let Some(asked) = asked {
-            self.work.spawn_blocking(move || {
-                let is_ordinary = host::is_ordinary(&asked.user);
-                Done::Looked(asked, is_ordinary)
-            });
-        }
-    }
-
-    fn offer(&mut self, asked: Asked, is_ordinary: bool) {
-        let now = self.now();
-        let Asked {
-            user,
-            grant,
-            answer,
-        } = asked;
-        if !is_ordinary {
-            tracing::warn!(%user, "temporary key not offered: not an ordinary user");
-            let _given_up = answer.send(KeyOutcome::Refused);
-        } else if answer.is_closed() {
-            tracing::warn!(%user, "temporary key not offered: nobody waits any more");
-        } else if let Err(error) = self.offers.add(&user, &grant, now) {
-            tracing::warn!(%user, %error, "temporary key not offered");
-            let _given_up = answer.send(KeyOutcome::Failed);
-        } else {
-            tracing::info!(%user, "temporary key offered");
-            if answer.send(KeyOutcome::Installed).is_err() {
-                self.offers.revoke(&user, &grant.key);
-            }
-        }
-    }
-
     fn take(&mut self, done: Done) {
         match done {
             Done::Looked(asked, is_ordinary) => {
@@ -290,61 +249,6 @@ impl Keys {
             Done::Ran(id, KeyAct::Add, edit, result) => self.added(id, &edit, &result),
             Done::Ran(id, KeyAct::Remove, edit, result) => self.removed(id, &edit, result),
             Done::Checked(result) => self.checked(result),
-        }
-    }
-
-    fn added(&mut self, id: KeyId, edit: &KeyEdit, result: &Result<(), ShimError>) {
-        let (how, outcome) = match result {
-            Ok(()) => (Added::Yes, KeyOutcome::Installed),
-            Err(error) if error.is_refusal() => (Added::Not, KeyOutcome::Refused),
-            Err(error) if error.is_without_effect() => (Added::Not, KeyOutcome::Failed),
-            Err(ShimError::Slow { .. } | ShimError::Stopping) => (Added::Late, KeyOutcome::Failed),
-            Err(_) => (Added::Unsure, KeyOutcome::Failed),
-        };
-        let (user, mark) = (&edit.user, Ledger::mark_of(edit));
-        let promised = self.answer(id, outcome);
-        match result {
-            Ok(()) if promised.is_none() => {
-                tracing::warn!(%user, mark, "temporary key came too late, and goes again");
-            }
-            Ok(()) => tracing::info!(%user, mark, "temporary key added"),
-            Err(error) => {
-                let error = error as &dyn std::error::Error;
-                tracing::warn!(%user, mark, error, "temporary key not added");
-            }
-        }
-        let now = self.now();
-        self.ledger.added(id, how, promised, now);
-    }
-
-    fn removed(&mut self, id: KeyId, edit: &KeyEdit, result: Result<(), ShimError>) {
-        let (user, mark) = (&edit.user, Ledger::mark_of(edit));
-        let now = self.now();
-        let how = match &result {
-            Ok(()) => Removed::Yes,
-            Err(ShimError::Busy) => Removed::NotBegun,
-            Err(error) if error.is_refusal() => Removed::Refused,
-            Err(_) => Removed::Failed,
-        };
-        match (self.ledger.removed(id, how, now), result) {
-            (_, Ok(())) => tracing::info!(%user, mark, "temporary key removed"),
-            (Removal::GivenUp(edit), Err(error)) => {
-                let (error, file) = (&error as &dyn std::error::Error, &edit.file);
-                tracing::error!(%user, mark, %file, error, "temporary key can't be removed: remove it by hand");
-            }
-            (
-                Removal::Again {
-                    tries,
-                    is_told: true,
-                },
-                Err(error),
-            ) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(%user, mark, tries, error, "temporary key not removed, will try again");
-            }
-            (Removal::Again { .. } | Removal::Gone, Err(error)) => {
-                tracing::debug!(%user, mark, %error, "temporary key not removed");
-            }
         }
     }
 

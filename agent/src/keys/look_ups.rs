@@ -1,4 +1,4 @@
-//! Whose account is looked up next? Pure.
+//! Whose account is looked up next? Nothing here waits.
 //!
 //! A name service may take its time, and only a few are asked at once. Who comes meanwhile
 //! waits for a turn, unless far too many do.
