@@ -1,7 +1,7 @@
 //! What of the caller's surroundings could still reach us? Nothing, after this.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 
@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{alarm, chdir, getpid, getsid, setsid};
+use nix::unistd::{alarm, chdir, dup2_stderr, dup2_stdout, getpid, getsid, setsid};
 use shim::Refusal;
 use shim::own_file::OwnFile;
 
@@ -66,10 +66,21 @@ fn lose_protection() -> Result<(), Refusal> {
 /// Leaves the caller's terminal: whose controlling terminal it is could type into it, for the
 /// caller to run, when this has ended.
 ///
+/// What is printed is to be seen there all the same, but through descriptors that only write:
+/// who reads from a terminal takes what is typed to others.
+///
 /// A session of our own has none. Who leads a group of processes can have no other session,
 /// but can give up its terminal. Who leads the session would hang up on all others in it: a
 /// child goes on instead.
 fn leave_terminal() -> Result<(), Refusal> {
+    let write_only = OFlag::O_WRONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let anew = |name| open(name, write_only, Mode::empty()).map_err(failed("opening the terminal"));
+    if io::stdout().is_terminal() {
+        dup2_stdout(anew("/proc/self/fd/1")?).map_err(failed("writing to the terminal"))?;
+    }
+    if io::stderr().is_terminal() {
+        dup2_stderr(anew("/proc/self/fd/2")?).map_err(failed("writing to the terminal"))?;
+    }
     if setsid().is_ok() {
         return Ok(());
     }
