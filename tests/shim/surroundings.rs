@@ -183,6 +183,16 @@ fn the_terminal_of_the_caller_reaches_nobody() {
 }
 
 #[test]
+fn a_terminal_that_the_caller_may_only_read_is_not_written() {
+    let Some(stage) = Stage::up() else { return };
+    let call = format!("{PROGRAM} alice ping 2>/dev/null 1</dev/tty; echo code $?");
+    let seen = stage.root(&format!(
+        "script --quiet --return --command '{call}' /dev/null </dev/null"
+    ));
+    assert_eq!(seen.replace('\r', ""), "code 71\n");
+}
+
+#[test]
 fn closed_standard_descriptors_don_t_turn_a_key_file_into_one() {
     let Some(stage) = Stage::up() else { return };
     let found = stage.script(

@@ -1,12 +1,12 @@
 //! What of the caller's surroundings could still reach us? Nothing, after this.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal as _};
-use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, AsRawFd as _, IntoRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
@@ -73,13 +73,11 @@ fn lose_protection() -> Result<(), Refusal> {
 /// but can give up its terminal. Who leads the session would hang up on all others in it: a
 /// child goes on instead.
 fn leave_terminal() -> Result<(), Refusal> {
-    let write_only = OFlag::O_WRONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let anew = |name| open(name, write_only, Mode::empty()).map_err(failed("opening the terminal"));
-    if io::stdout().is_terminal() {
-        dup2_stdout(anew("/proc/self/fd/1")?).map_err(failed("writing to the terminal"))?;
+    if let Some(terminal) = to_write_only(&io::stdout(), "/proc/self/fd/1")? {
+        dup2_stdout(terminal).map_err(failed("writing to the terminal"))?;
     }
-    if io::stderr().is_terminal() {
-        dup2_stderr(anew("/proc/self/fd/2")?).map_err(failed("writing to the terminal"))?;
+    if let Some(terminal) = to_write_only(&io::stderr(), "/proc/self/fd/2")? {
+        dup2_stderr(terminal).map_err(failed("writing to the terminal"))?;
     }
     if setsid().is_ok() {
         return Ok(());
@@ -97,6 +95,28 @@ fn leave_terminal() -> Result<(), Refusal> {
         sys::give_up_terminal(&terminal).map_err(failed("giving up the terminal"))?;
     }
     Ok(())
+}
+
+/// Opens a descriptor anew, only to write, if it is a terminal that can be read from, too. One
+/// that can't be written is not made one that can: the caller may have no right to that.
+fn to_write_only(
+    descriptor: &(impl AsFd + IsTerminal),
+    name: &str,
+) -> Result<Option<OwnedFd>, Refusal> {
+    if !descriptor.is_terminal() {
+        return Ok(None);
+    }
+    let step = "opening the terminal";
+    let flags = fcntl(descriptor.as_fd(), FcntlArg::F_GETFL).map_err(failed(step))?;
+    match OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE {
+        OFlag::O_WRONLY => Ok(None),
+        OFlag::O_RDWR => {
+            let flags = OFlag::O_WRONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+            let opened = open(name, flags, Mode::empty());
+            opened.map(Some).map_err(failed(step))
+        }
+        _ => Err(failed(step)(Errno::EBADF)),
+    }
 }
 
 /// Looks at the file that this process runs. The kernel's own link leads to it, whatever
