@@ -64,6 +64,7 @@ const PURE: &[&str] = &[
     "agent/src/admission.rs",
     "agent/src/evacuation/due.rs",
     "agent/src/keys/ledger.rs",
+    "agent/src/keys/ledger/removal.rs",
     "agent/src/keys/line.rs",
     "agent/src/keys/offers.rs",
     "agent/gossip/src/change.rs",

@@ -62,6 +62,16 @@ pub(crate) fn uid_of(user: &Username) -> Option<u32> {
         .map(|user| user.uid.as_raw())
 }
 
+/// Whether that is an ordinary user of this host, as the setuid program sees it. Asks the name
+/// service, so it may block.
+pub(crate) fn is_ordinary(user: &Username) -> bool {
+    let found = User::from_name(user.as_str()).ok().flatten();
+    found.is_some_and(|found| {
+        let (uid, gid) = (found.uid.as_raw(), found.gid.as_raw());
+        found.name == user.as_str() && shim::target::is_ordinary(&found.name, uid, gid)
+    })
+}
+
 /// Where x2goserver keeps its session database, if its user exists.
 #[must_use]
 pub fn session_database() -> Option<PathBuf> {

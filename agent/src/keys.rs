@@ -12,6 +12,7 @@ mod engine;
 mod journal;
 mod ledger;
 mod line;
+mod look_ups;
 mod offers;
 mod program;
 mod socket;

@@ -4,25 +4,26 @@
 //! thing and ends. No shell is there to read the operands, the environment holds nothing
 //! but `PATH`, and what the program prints is capped. That it ended well proves nothing of
 //! a session: whoever asked watches the session database. Of a key it does: it is on the
-//! disk, or gone from there.
+//! disk, or gone from there, also after a loss of power.
 
 mod job;
+mod run;
 
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use proto::{DesktopListing, SessionId, Username};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 use job::Job;
 pub use job::{Act, KeyAct, KeyEdit};
+pub use run::LINGERS;
+use run::RUN_LIMIT;
 
 /// Runs the setuid program, a bounded number of times at once. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -53,6 +54,9 @@ pub enum ShimError {
     /// Too many wait already.
     #[error("too much is being done here at once; try again")]
     Busy,
+    /// As many runs for this user as there may be have not ended.
+    #[error("runs for this user have not ended yet; try again")]
+    Unfinished,
     /// The program can't be started.
     #[error("{} can't be started", program.display())]
     Start {
@@ -181,7 +185,7 @@ impl ShimClient {
     }
 
     async fn begin(&self, lane: &Lane, job: Job) -> Result<Vec<u8>, ShimError> {
-        let claim = Claim::of(&self.under_way, job).ok_or(ShimError::UnderWay)?;
+        let claim = Claim::of(&self.under_way, job)?;
         let queued = Arc::clone(&lane.waiting).try_acquire_owned();
         let queued = queued.map_err(|_full| ShimError::Busy)?;
         let turn = Arc::clone(&lane.running).acquire_owned();
@@ -192,9 +196,15 @@ impl ShimClient {
         let (done, ended) = oneshot::channel();
         let program = Arc::clone(&self.program);
         self.runs.spawn(async move {
-            run_to_end(&program, &claim.job, done).await;
-            // Also a run that nobody waits for keeps its place until it has ended.
-            drop((claim, turn));
+            // A run that nobody waits for any more keeps its place, but not for longer than
+            // it could be waited for: the user may have stopped it.
+            let Some(slow) = run::to_end(&program, &claim.job, done).await else {
+                return;
+            };
+            drop(turn);
+            slow.end().await;
+            // The user is done with only now, however long that takes.
+            drop(claim);
         });
         ended.await.unwrap_or(Err(ShimError::Stopping))
     }
@@ -222,7 +232,7 @@ impl ShimError {
     #[must_use]
     pub fn is_without_effect(&self) -> bool {
         match self {
-            Self::Busy | Self::Start { .. } => true,
+            Self::Busy | Self::Unfinished | Self::Start { .. } => true,
             Self::Failed { status, .. } => status
                 .code()
                 .is_some_and(|code| WITHOUT_EFFECT.contains(&code)),
@@ -231,7 +241,8 @@ impl ShimError {
     }
 }
 
-/// A job that nobody else does at the same time.
+/// A job that nobody else does at the same time, and one of few of its user. It lasts until
+/// the program has ended: what the user has stopped stays theirs, and starts no more.
 #[derive(Debug)]
 struct Claim {
     job: Job,
@@ -239,9 +250,19 @@ struct Claim {
 }
 
 impl Claim {
-    fn of(under_way: &Arc<Mutex<HashSet<Job>>>, job: Job) -> Option<Self> {
+    fn of(under_way: &Arc<Mutex<HashSet<Job>>>, job: Job) -> Result<Self, ShimError> {
         let mut jobs = under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.insert(job.clone()).then(|| Self {
+        if jobs.contains(&job) {
+            return Err(ShimError::UnderWay);
+        }
+        if let Some(user) = job.user() {
+            let theirs = jobs.iter().filter(|other| other.user() == Some(user));
+            if theirs.count() >= MAX_OF_USER {
+                return Err(ShimError::Unfinished);
+            }
+        }
+        jobs.insert(job.clone());
+        Ok(Self {
             job,
             under_way: Arc::clone(under_way),
         })
@@ -256,93 +277,6 @@ impl Drop for Claim {
     }
 }
 
-/// Runs the program. Says so when it has ended, or takes too long; returns when it has
-/// ended.
-async fn run_to_end(program: &Path, job: &Job, done: oneshot::Sender<Result<Vec<u8>, ShimError>>) {
-    let mut child = match start(program, job) {
-        Ok(child) => child,
-        Err(source) => {
-            let program = program.to_owned();
-            let _given_up = done.send(Err(ShimError::Start { program, source }));
-            return;
-        }
-    };
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let limit = job.max_output();
-    let reading = async { tokio::join!(read_some(out, limit), read_some(err, MAX_COMPLAINT)) };
-    let mut reading = std::pin::pin!(reading);
-    let ended = async {
-        let status = tokio::select! {
-            status = child.wait() => status,
-            // More than the cap, or closed early: the end is waited for all the same.
-            printed = &mut reading => return (child.wait().await, Some(printed)),
-        };
-        // Something that it started may hold its output open for long.
-        let printed = tokio::time::timeout(LAST_WORDS, &mut reading).await.ok();
-        (status, printed)
-    };
-    let result = match tokio::time::timeout(RUN_LIMIT, ended).await {
-        Err(_elapsed) => {
-            let program = program.to_owned();
-            let _given_up = done.send(Err(ShimError::Slow { program }));
-            // As the user it has become it may not be killed by us.
-            let _not_ours = child.start_kill();
-            // It ends by itself, unless the user has stopped it: their own matter then, and
-            // not that of all others.
-            let _status = tokio::time::timeout(LINGERS, child.wait()).await;
-            return;
-        }
-        Ok((Err(source), _)) => Err(ShimError::Start {
-            program: program.to_owned(),
-            source,
-        }),
-        Ok((Ok(status), printed)) if status.success() => {
-            Ok(printed.map(|(out, _)| out).unwrap_or_default())
-        }
-        Ok((Ok(status), printed)) => Err(ShimError::Failed {
-            program: program.to_owned(),
-            status,
-            text: printed.map(|(_, err)| first_line(&err)).unwrap_or_default(),
-        }),
-    };
-    let _given_up = done.send(result);
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this module is the one of the agent that starts a program"
-)]
-fn start(program: &Path, job: &Job) -> io::Result<Child> {
-    Command::new(program)
-        .args(job.operands())
-        .env_clear()
-        .env("PATH", PATH)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-}
-
-async fn read_some(from: Option<impl AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
-    let mut text = Vec::new();
-    if let Some(from) = from {
-        // What came before an error is all there is.
-        let _broke = from.take(limit).read_to_end(&mut text).await;
-    }
-    text
-}
-
-/// What fits into a line of the log.
-fn first_line(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let line = text.lines().next().unwrap_or_default();
-    let printable = line.chars().filter(|c| !c.is_control());
-    printable.take(MAX_WORDS).collect()
-}
-
-/// Where x2goserver's programs, and those that they call, are.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Each run is a dozen of short processes; the server is there for its users.
 const MAX_RUNNING: usize = 4;
 /// A wave of take-overs after a network outage; who comes later is told so at once.
@@ -354,6 +288,9 @@ const MAX_ADDITIONS_RUNNING: usize = 32;
 const MAX_REMOVALS_RUNNING: usize = 8;
 /// Most of these homes fail at once or hang until the end.
 const MAX_STUCK_RUNNING: usize = 4;
+/// A run becomes a process of its user, who can stop it, and it counts among the processes of
+/// the agent's unit for as long. Two: a key can come while a session is suspended.
+const MAX_OF_USER: usize = 2;
 /// More than there can be temporary keys.
 const MAX_KEYS_WAITING: usize = 2048;
 /// What the program ends with that refuses a request or a user.
@@ -367,18 +304,6 @@ const WITHOUT_EFFECT: [i32; 6] = [REFUSED, 71, 73, 75, 77, 78];
 const MAX_LISTINGS_RUNNING: usize = 4;
 /// Longer than this nobody waits for a turn.
 const QUEUE_LIMIT: Duration = Duration::from_secs(5);
-/// x2gosuspend-session ends within a second or two; it starts a hundred processes, so on a
-/// server that is overrun it takes ten.
-const RUN_LIMIT: Duration = Duration::from_secs(16);
-/// The setuid program ends itself, and what it runs, after 60 s: then it is over, whatever
-/// it was.
-pub const LINGERS: Duration = Duration::from_secs(75);
-/// For what is still in the pipes.
-const LAST_WORDS: Duration = Duration::from_millis(100);
-/// The program complains in a line.
-const MAX_COMPLAINT: u64 = 4096;
-/// Characters of a complaint that are passed on.
-const MAX_WORDS: usize = 200;
 
 #[cfg(test)]
 mod tests;

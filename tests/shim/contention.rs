@@ -1,9 +1,9 @@
 //! Do many editors of one file lose anything?
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::stage::{BROKER, FILE, PROGRAM, Stage};
+use crate::stage::{BROKER, FILE, KEY, PROGRAM, ROOT, Stage};
 
 #[test]
 #[expect(
@@ -43,6 +43,29 @@ fn of_two_hundred_editors_at_once_none_is_lost_and_none_left() {
         .collect();
     assert_eq!(found, expected.iter().map(String::as_str).collect());
     assert_eq!(stage.root("ls -A /home/alice/.x2go"), "authorized_keys\n");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the wait is what is tested")]
+fn a_lock_that_is_kept_is_told_before_the_agent_stops_listening() {
+    let Some(stage) = Stage::up() else { return };
+    assert!(stage.ask(&["alice", "addauthkey", KEY, FILE]).is_ok());
+    let begun = Instant::now();
+    let found = stage.script(
+        ROOT,
+        &format!(
+            "exec 9</home/alice/.x2go/authorized_keys; flock 9
+             exec setpriv --reuid 990 --regid 990 --clear-groups \
+                 bash -c '{PROGRAM} alice delauthkey \"{KEY}\" {FILE}; exit $?'"
+        ),
+    );
+    assert!(found.is_refusal(75, "locked"), "{found:?}");
+    // RUN_LIMIT of the agent is 16 s.
+    assert!(
+        begun.elapsed() < Duration::from_secs(14),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]

@@ -40,6 +40,79 @@ fn removing_from_a_file_that_is_not_there_makes_none() {
 }
 
 #[test]
+fn a_key_in_a_home_that_is_away_is_not_gone() {
+    let Some(stage) = Stage::up() else { return };
+    assert!(add(&stage, FILE).is_ok());
+    // Not mounted yet: there is nothing, or what it is mounted on.
+    stage.root("mv /home/alice /home/away");
+    let found = remove(&stage, FILE);
+    assert!(
+        found.is_refusal(UNTOUCHED, "looking for the home"),
+        "{found:?}"
+    );
+    stage.root("mkdir /home/alice");
+    let found = remove(&stage, FILE);
+    assert!(
+        found.is_refusal(UNTOUCHED, "belongs to somebody else"),
+        "{found:?}"
+    );
+    stage.root("rmdir /home/alice; mv /home/away /home/alice");
+    assert!(remove(&stage, FILE).is_ok());
+    assert_eq!(stage.root(&format!("cat {KEYS}")), "");
+    // Elsewhere, the folder is what an administrator has made.
+    let file = "/home/lib/%u/keys";
+    let found = remove(&stage, file);
+    assert!(
+        found.is_refusal(UNTOUCHED, "looking for the folder"),
+        "{found:?}"
+    );
+    stage.root("install -d /home/lib/alice");
+    assert!(remove(&stage, file).is_ok());
+}
+
+#[test]
+fn a_file_of_a_group_that_is_no_longer_the_user_s_is_open_to_no_other_group() {
+    let Some(stage) = Stage::up() else { return };
+    // 990 is no group of alice.
+    stage.root(&format!(
+        "install -d -o 2001 -g 2001 /home/alice/.x2go
+         install -o 2001 -g 990 -m 664 /dev/null {KEYS}"
+    ));
+    assert!(add(&stage, FILE).is_ok());
+    assert_eq!(
+        stage.root(&format!("stat -c '%a %u %g' {KEYS}")),
+        "604 2001 2001\n"
+    );
+}
+
+#[test]
+fn a_key_and_its_file_s_name_are_on_the_disk_with_the_answer() {
+    let Some(stage) = Stage::up() else { return };
+    let disk = stage.folder().join("disk").display().to_string();
+    let made = stage.script(
+        ROOT,
+        &format!(
+            "truncate -s 16M {disk}; mkfs.ext4 -q -m 0 {disk} && mount -o loop,commit=300 {disk} /home/alice"
+        ),
+    );
+    if made.code != Some(0) {
+        println!("skipped: no ext4 on a loop device here: {made:?}");
+        return;
+    }
+    stage.root(&format!(
+        "chown 2001:2001 /home/alice; install -d -o 2001 -g 2001 /home/alice/.x2go
+         echo mine >{KEYS}; chown 2001:2001 {KEYS}; sync"
+    ));
+    assert!(add(&stage, FILE).is_ok());
+    // What a loss of power would leave.
+    let left = stage.root(&format!(
+        "cp {disk} {disk}2; mkdir /home/left; mount -o loop {disk}2 /home/left
+         cat /home/left/.x2go/authorized_keys; umount /home/left /home/alice"
+    ));
+    assert_eq!(left, format!("mine\n{KEY}\n"));
+}
+
+#[test]
 fn only_the_exact_line_goes_even_if_it_would_be_a_pattern() {
     let Some(stage) = Stage::up() else { return };
     let mine = "# mine\nssh-rsa AAAA mine\nno-pty ssh-rsa AAAA m..e\nno newline at the end";

@@ -185,7 +185,7 @@ fn no_operands_are_refused() {
 }
 
 #[test]
-fn an_argument_vector_without_a_program_name_is_refused() {
+fn an_argument_vector_with_an_empty_program_name_is_refused() {
     let Some(stage) = Stage::up() else { return };
     let found = stage.script(BROKER, &format!("exec -a '' {PROGRAM}"));
     assert!(found.is_refusal(AS_THE_ORIGINAL, "usage"), "{found:?}");

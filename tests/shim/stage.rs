@@ -206,9 +206,14 @@ while read -r name value; do
     case $name in Sig[BI]*|NoNewPrivs:|CapPrm:|CapEff:) echo "status $name $value";; esac
 done </proc/$$/status
 echo descriptors
-ls /proc/$$/fd
+ls -1 /proc/$$/fd
 echo "input $(readlink /proc/$$/fd/0)"
-echo "limits $(ulimit -f) $(ulimit -c) $(ulimit -n)"
+echo "limits $(ulimit -Hf) $(ulimit -Hc) $(ulimit -Hn) $(ulimit -Ht) $(ulimit -Hu) $(ulimit -Hv)"
+echo "oom $(cat /proc/$$/oom_score_adj)"
+if : </dev/tty; then echo "a terminal"; fi 2>/dev/null
+for number in 1 2; do
+    if [ -t $number ] && ! grep -q '^flags:.*1$' /proc/$$/fdinfo/$number; then echo "reads $number"; fi
+done
 END
     chmod 755 "/usr/bin/$name.new"
     mv "/usr/bin/$name.new" "/usr/bin/$name"

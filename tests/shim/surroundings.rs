@@ -1,6 +1,6 @@
 //! What of the caller's surroundings reaches the program, or what it runs?
 
-use crate::stage::{BROKER, FILE, KEY, PROGRAM, Stage, ok};
+use crate::stage::{BROKER, FILE, KEY, PROGRAM, ROOT, Stage, ok};
 
 /// What the fake x2golistsessions says of its own surroundings when all is well.
 const CLEAN: &str = "\
@@ -22,7 +22,8 @@ descriptors
 2
 255
 input /dev/null
-limits unlimited 0 1024
+limits 1048576 0 1024 60 16384 4194304
+oom 0
 ";
 
 fn clean() -> crate::stage::Outcome {
@@ -94,6 +95,107 @@ fn extra_descriptors_reach_nobody() {
          setpriv --reuid 990 --regid 990 --clear-groups {PROGRAM} alice listsessions"
     ));
     assert_eq!(found, clean().out);
+}
+
+#[test]
+fn a_program_has_its_three_descriptors_also_if_the_caller_has_none() {
+    let Some(stage) = Stage::up() else { return };
+    let list = format!("exec {PROGRAM} alice listsessions <&- 2>&-");
+    assert_eq!(stage.script(BROKER, &list), clean());
+}
+
+#[test]
+fn the_protection_of_the_agent_from_a_lack_of_memory_reaches_nobody() {
+    let Some(stage) = Stage::up() else { return };
+    let plain = stage.script(ROOT, "echo -500 >/proc/self/oom_score_adj");
+    if plain.code != Some(0) {
+        println!("skipped: root may not protect anything here: {plain:?}");
+        return;
+    }
+    let found = stage.root(&format!(
+        "echo -500 >/proc/self/oom_score_adj
+         exec setpriv --reuid 990 --regid 990 --clear-groups {PROGRAM} alice listsessions"
+    ));
+    assert_eq!(found, clean().out);
+}
+
+#[test]
+fn a_run_has_a_minute_also_in_what_it_runs() {
+    let Some(stage) = Stage::up() else { return };
+    stage.root(
+        "printf '#!/usr/bin/perl\nprint alarm(0), \"\\n\"' >/usr/bin/x2golistsessions.new
+         chmod 755 /usr/bin/x2golistsessions.new
+         mv /usr/bin/x2golistsessions.new /usr/bin/x2golistsessions",
+    );
+    let found = stage.ask(&["alice", "listsessions"]);
+    let left = found.out.strip_prefix("OK\n").unwrap().trim();
+    let left: u32 = left.parse().unwrap();
+    assert!((1..=60).contains(&left), "{left} s are left");
+}
+
+#[test]
+fn where_root_can_t_become_the_user_nothing_is_done() {
+    let Some(stage) = Stage::up() else { return };
+    let add = stage.root(&format!(
+        "setpriv --reuid 990 --regid 990 --clear-groups --bounding-set -setuid \
+         {PROGRAM} alice addauthkey '{KEY}' {FILE} 2>&1 || echo $?"
+    ));
+    assert_eq!(
+        add,
+        "x2gobroker-agent: becoming the user: Operation not permitted (os error 1)\n71\n"
+    );
+    assert_eq!(stage.root("find /home -mindepth 2"), "");
+}
+
+/// Runs a call on a new terminal, as root, and returns what is seen there. `as_leader`: this
+/// program leads the session of the terminal; else it is a job of a shell.
+fn on_a_terminal(stage: &Stage, how: &str, operands: &str) -> String {
+    let call = match how {
+        "leader" => format!("exec {PROGRAM} {operands}"),
+        "job" => format!("set -m; {PROGRAM} {operands}; echo \"code $?\""),
+        _ => format!("{PROGRAM} {operands}; echo \"code $?\""),
+    };
+    // The trap works: anything else that runs there has the terminal.
+    let call = format!("( : </dev/tty ) && echo there; {call}");
+    stage.root(&format!(
+        "SHELL=/bin/bash script --quiet --return --command '{call}' /dev/null </dev/null || echo \"ends with $?\""
+    ))
+}
+
+#[test]
+fn the_terminal_of_the_caller_reaches_nobody() {
+    let Some(stage) = Stage::up() else { return };
+    // What the program complains of is seen on the terminal, too.
+    let expected = format!("there\nOK\n{CLEAN}").replace("input", "255\ninput");
+    let expected = expected.replace("255\n255\n", "255\n");
+    for how in ["child", "job", "leader"] {
+        let seen = on_a_terminal(&stage, how, "alice listsessions").replace('\r', "");
+        let seen = seen.replace("code 0\n", "");
+        assert_eq!(seen, expected, "{how}");
+    }
+    // And how it ends is told as ever.
+    for how in ["child", "job"] {
+        let seen = on_a_terminal(&stage, how, "root listsessions");
+        assert!(
+            seen.contains("no ordinary user") && seen.contains("code 255"),
+            "{how}: {seen}"
+        );
+    }
+    let seen = on_a_terminal(&stage, "leader", "root listsessions");
+    assert!(
+        seen.contains("no ordinary user") && seen.contains("ends with 255"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn a_terminal_that_the_caller_may_only_read_is_not_written() {
+    let Some(stage) = Stage::up() else { return };
+    let call = format!("{PROGRAM} alice ping 2>/dev/null 1</dev/tty; echo code $?");
+    let seen = stage.root(&format!(
+        "script --quiet --return --command '{call}' /dev/null </dev/null"
+    ));
+    assert_eq!(seen.replace('\r', ""), "code 71\n");
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Server {
     }
 }
 
-fn key(number: u8, seconds: u32) -> v1::KeyGrant {
+pub(crate) fn key(number: u8, seconds: u32) -> v1::KeyGrant {
     let letter = char::from(b'A' + number % 26);
     let data = letter.to_string().repeat(41);
     v1::KeyGrant {
@@ -233,6 +233,30 @@ async fn homes_that_can_not_be_edited_leave_nothing_in_the_journal() {
         assert!(empty.is_ok(), "{user}: {empty:?}\n{}", story());
     }
     assert_eq!(server.log_lines(&["not removed"]), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_in_a_home_that_is_away_when_it_is_due_goes_when_the_home_is_back() {
+    let Some(server) = Server::up("") else { return };
+    let mut client = server.client();
+    let installed = outcome(&mut client, "alice", key(1, 1)).await;
+    assert_eq!(installed, v1::KeyOutcome::Installed);
+    server.stage.root("mv /home/alice /home/away");
+    let journal = || fs::read_to_string(server.folder.join("state/keys")).unwrap();
+    let told = wait_for(LIMIT, || {
+        let lines = server.log_lines(&["not removed", "looking for the home"]);
+        Progress::when(!lines.is_empty(), journal)
+    });
+    let story = || server.agent.as_ref().unwrap().story();
+    assert!(told.is_ok(), "{told:?}\n{}", story());
+    assert!(journal().contains("\talice\t"), "{}", journal());
+    server.stage.root("mv /home/away /home/alice");
+    assert_eq!(server.keys_of("alice").lines().count(), 1);
+    server.wait_until_no_keys("alice", LIMIT);
+    let empty = wait_for(LIMIT, || {
+        Progress::when(journal().lines().count() == 2, journal)
+    });
+    empty.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

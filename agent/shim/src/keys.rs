@@ -11,7 +11,9 @@ mod replace;
 use std::fs::File;
 use std::io::{self, Read as _};
 
+use nix::errno::Errno;
 use nix::sys::prctl::set_no_new_privs;
+use nix::sys::stat::fstat;
 use shim::Refusal;
 use shim::authorized_keys::Edit;
 use shim::location::Location;
@@ -23,11 +25,11 @@ use crate::privileges::Dropped;
 pub(crate) enum Missing {
     /// Make it, and the folders above it.
     Create,
-    /// Nothing: it has no line to remove.
+    /// Nothing: it has no line to remove, if it is not only away.
     Leave,
 }
 
-/// Edits a key file. When this returns, the new content is on the disk.
+/// Edits a key file. When this returns, the new content and its name are on the disk.
 pub(crate) fn edit(
     dropped: &Dropped,
     location: &Location,
@@ -36,16 +38,34 @@ pub(crate) fn edit(
 ) -> Result<(), Refusal> {
     set_no_new_privs().map_err(|error| Refusal::Process("no new privileges", error.into()))?;
     let Some(folder) = folder::open(location.folders(), missing)? else {
-        return Ok(());
+        return missing_for_good(location, false, dropped.user());
     };
     let name = location.name();
     let Some(file) = lock::open(&folder, name, missing, dropped.user())? else {
-        return Ok(());
+        return missing_for_good(location, true, dropped.user());
     };
     let old = read(&file)?;
     match change(&old) {
         Edit::Nothing => Ok(()),
         Edit::Replace(new) => replace::content(&folder, name, &file, &old, &new),
+    }
+}
+
+/// A file that is missing has no line to remove, but a home that is not mounted looks the
+/// same: it must be there, and the user's. Of a place elsewhere, the folder must be there,
+/// since an administrator has made it.
+fn missing_for_good(location: &Location, has_folder: bool, user: u32) -> Result<(), Refusal> {
+    let Some(home) = location.home() else {
+        let away = || failed("looking for the folder of the key file")(Errno::ENOENT);
+        return has_folder.then_some(()).ok_or_else(away);
+    };
+    let home = folder::open(home, Missing::Leave)?;
+    let home = home.ok_or_else(|| failed("looking for the home")(Errno::ENOENT))?;
+    let home = fstat(&home).map_err(failed("looking at the home"))?;
+    if home.st_uid == user {
+        Ok(())
+    } else {
+        Err(Refusal::OddKeyFile("the home belongs to somebody else"))
     }
 }
 

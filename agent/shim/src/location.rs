@@ -8,6 +8,8 @@ use crate::target::Account;
 pub struct Location {
     folders: Vec<String>,
     name: String,
+    /// How many of the folders lead to the home, if the file is below it.
+    n_home: Option<usize>,
 }
 
 /// What the name became is no place for a file.
@@ -31,18 +33,17 @@ impl Location {
         if path.len() > MAX_PATH_BYTES || path.ends_with('/') || path.contains('\0') {
             return Err(NoLocation);
         }
-        let mut parts: Vec<String> = path
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .map(str::to_owned)
-            .collect();
+        let mut parts = parts_of(&path);
         if parts.len() > MAX_PARTS || parts.iter().any(|part| part == "." || part == "..") {
             return Err(NoLocation);
         }
         let name = parts.pop().ok_or(NoLocation)?;
+        let home = parts_of(home);
+        let is_below = !home.is_empty() && parts.starts_with(&home);
         Ok(Self {
             folders: parts,
             name,
+            n_home: is_below.then_some(home.len()),
         })
     }
 
@@ -52,11 +53,22 @@ impl Location {
         &self.folders
     }
 
+    /// The first of them, that lead to the user's home, if the file is below it.
+    #[must_use]
+    pub fn home(&self) -> Option<&[String]> {
+        self.folders.get(..self.n_home?)
+    }
+
     /// The name of the file in the last of the folders.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
+}
+
+fn parts_of(path: &str) -> Vec<String> {
+    let parts = path.split('/').filter(|part| !part.is_empty());
+    parts.map(str::to_owned).collect()
 }
 
 fn fill(template: &str, account: &Account, home: &str) -> Result<String, NoLocation> {
@@ -90,7 +102,7 @@ mod tests {
     use crate::request::KeyFile;
     use crate::target::Account;
 
-    fn place(template: &str, home: &str) -> Result<String, NoLocation> {
+    fn location(template: &str, home: &str) -> Result<Location, NoLocation> {
         let account = Account {
             name: "alice".to_owned(),
             user: 2001,
@@ -98,7 +110,11 @@ mod tests {
             home: home.into(),
         };
         let file = KeyFile::parse(template.as_bytes()).unwrap();
-        let place = Location::of(&file, &account)?;
+        Location::of(&file, &account)
+    }
+
+    fn place(template: &str, home: &str) -> Result<String, NoLocation> {
+        let place = location(template, home)?;
         Ok(format!("/{}/{}", place.folders().join("/"), place.name()))
     }
 
@@ -127,6 +143,23 @@ mod tests {
                 Ok(expected),
                 "{template}"
             );
+        }
+    }
+
+    #[test]
+    fn the_home_is_known_where_the_file_is_below_it() {
+        let cases = [
+            ("%h/.x2go/keys", "/home/alice", Some("home/alice")),
+            (".x2go/keys", "/home//alice", Some("home/alice")),
+            ("/home/alice/keys", "/home/alice", Some("home/alice")),
+            ("/home/alice2/keys", "/home/alice", None),
+            ("/keys/%u", "/home/alice", None),
+            ("%h/keys", "/", None),
+        ];
+        for (template, home, expected) in cases {
+            let found = location(template, home).unwrap();
+            let found = found.home().map(|parts| parts.join("/"));
+            assert_eq!(found.as_deref(), expected, "{template} of {home}");
         }
     }
 

@@ -1,14 +1,15 @@
 //! In which order does the setuid program act?
 //!
-//! 1. Nothing of the caller's stays: descriptors, signals, mask, limits, environment,
-//!    working directory ([`sys`], [`surroundings`]).
+//! 1. Nothing of the caller's stays: descriptors, environment, signals, terminal, mask,
+//!    limits, working directory ([`sys`], [`surroundings`]).
 //! 2. The program's own file is as packaged ([`shim::own_file`]).
 //! 3. The request is read: argv, or without operands `SSH_ORIGINAL_COMMAND`; nothing else
 //!    ([`shim::request`]).
 //! 4. The caller's real user is the broker's account or root ([`shim::caller`]).
 //! 5. The target is looked up, by name and by number; root and system accounts are refused
 //!    ([`shim::target`]).
-//! 6. Root is given up for good, and that is verified ([`privileges`]).
+//! 6. Root is given up for good, and that is verified ([`privileges`]). For what needs no
+//!    user, the caller's own rights are taken, which may be root's.
 //! 7. The task is done as the target user: a program of x2goserver takes this process's
 //!    place ([`exec`]), or a key file is edited ([`keys`]).
 //!

@@ -1,11 +1,15 @@
 //! What has no safe function? The only unsafe code of the project: the entry point, and
-//! three calls that nix does not have or can't make safe.
+//! calls that nix does not have or can't make safe.
 
-#![expect(unsafe_code, reason = "no safe function does what these four do")]
+#![expect(unsafe_code, reason = "no safe function does what these do")]
 
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
+use nix::errno::Errno;
 use nix::libc;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 /// Where the C library starts the program, with no code of a runtime before it.
 ///
@@ -53,6 +57,52 @@ pub(crate) fn reset_signals() {
                 MASK_BYTES,
             )
         };
+    }
+}
+
+/// Makes `terminal`, which is the controlling terminal of this process, none of it any more.
+///
+/// # Errors
+/// When the kernel won't.
+pub(crate) fn give_up_terminal(terminal: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and this request takes no argument.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Returns in a child of this process. The process itself only waits for it, still as root so
+/// that the target user can't touch it, and ends as the child does.
+///
+/// # Errors
+/// When there can be no child.
+pub(crate) fn go_on_in_a_child() -> io::Result<()> {
+    // SAFETY: no other thread runs, so the child has all of the process that there is.
+    let child = unsafe { libc::fork() };
+    match child {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(()),
+        child => {
+            let code = end_of(Pid::from_raw(child));
+            // SAFETY: ends the process; nothing was written that could be lost.
+            unsafe { libc::_exit(code) }
+        }
+    }
+}
+
+/// Waits until a child has ended, and returns its exit code, or as a shell does, 128 and the
+/// number of the signal.
+fn end_of(child: Pid) -> libc::c_int {
+    loop {
+        match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, code)) => return code,
+            Ok(WaitStatus::Signaled(_, signal, _)) => return 128 + signal as libc::c_int,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return libc::EXIT_FAILURE,
+        }
     }
 }
 

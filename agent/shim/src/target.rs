@@ -1,7 +1,9 @@
 //! For whom may the program act? For ordinary users, never for root or a system account.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use crate::caller;
 use crate::request::UserName;
 
 /// An account as the name service tells it.
@@ -37,12 +39,8 @@ impl Target {
         same: impl FnOnce(u32) -> Option<Account>,
     ) -> Result<Self, NoTarget> {
         let account = found.ok_or(NoTarget)?;
-        let ordinary = |id: u32| id >= FIRST_ORDINARY && !RESERVED.contains(&id);
-        // A primary group below 1000 is common ("users" is 100), but root's gives rights.
         let good = account.name == asked.as_str()
-            && ordinary(account.user)
-            && account.group != 0
-            && account.group != u32::MAX
+            && is_ordinary(&account.name, account.user, account.group)
             && account.home.is_absolute()
             && same(account.user).is_some_and(|other| other.user == account.user);
         good.then_some(Self(account)).ok_or(NoTarget)
@@ -55,10 +53,27 @@ impl Target {
     }
 }
 
+/// Whether an account with these facts is an ordinary user's: neither root's nor the system's,
+/// nor the broker's own, whatever its number. The agent decides by the same where it adds no
+/// line to a file.
+#[must_use]
+pub fn is_ordinary(name: &str, user: u32, group: u32) -> bool {
+    // A primary group below 1000 is common ("users" is 100), but root's gives rights.
+    user >= FIRST_ORDINARY
+        && !RESERVED.contains(&user)
+        && user != NO_CHANGE
+        && group != 0
+        && group != NO_CHANGE
+        && name != caller::ACCOUNT
+}
+
 /// As in the original, and the usual `UID_MIN` of login.defs(5).
 const FIRST_ORDINARY: u32 = 1000;
-/// nobody (both widths), and the two values that setresuid(2) takes for "no change".
-const RESERVED: [u32; 3] = [65534, 65535, u32::MAX];
+/// What Debian gives packages from, to 64999, and systemd the services of dynamic users, to
+/// 65519; and nobody, of both widths.
+const RESERVED: RangeInclusive<u32> = 60000..=65535;
+/// What setresuid(2) and setresgid(2) take for "no change".
+const NO_CHANGE: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {
@@ -86,6 +101,14 @@ mod tests {
             (Some(account("alice", 65534, 65534, "/home/alice")), false),
             (Some(account("alice", u32::MAX, 100, "/home/alice")), false),
             (Some(account("alice", 2001, 0, "/home/alice")), false),
+            (Some(account("alice", 2001, u32::MAX, "/home/alice")), false),
+            (Some(account("alice", 59999, 100, "/home/alice")), true),
+            (Some(account("alice", 60000, 100, "/home/alice")), false),
+            (Some(account("alice", 61184, 100, "/home/alice")), false),
+            (Some(account("alice", 64999, 100, "/home/alice")), false),
+            (Some(account("alice", 65519, 100, "/home/alice")), false),
+            (Some(account("alice", 65535, 100, "/home/alice")), false),
+            (Some(account("alice", 65536, 100, "/home/alice")), true),
             // A directory that ignores case answers with another name.
             (Some(account("Alice", 2001, 2001, "/home/alice")), false),
             (Some(account("alice", 2001, 2001, "")), false),
@@ -96,6 +119,14 @@ mod tests {
             let target = Target::accept(&asked, found.clone(), |_| same);
             assert_eq!(target.is_ok(), accepted, "{found:?}");
         }
+    }
+
+    #[test]
+    fn the_account_of_the_broker_is_nobody_s_whatever_its_number() {
+        let asked = UserName::parse(b"x2gobroker").unwrap();
+        let found = Some(account("x2gobroker", 2001, 2001, "/var/lib/x2gobroker"));
+        let same = found.clone();
+        assert_eq!(Target::accept(&asked, found, |_| same), Err(NoTarget));
     }
 
     #[test]

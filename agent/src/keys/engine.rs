@@ -4,6 +4,9 @@
 //! runs of the setuid program, answers. Nothing here waits for one of them, so a disk or a
 //! home that hangs holds up nobody else's key.
 
+mod ending;
+mod offering;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +19,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::journal::{Journal, JournalError};
-use super::ledger::{Added, KeyId, Ledger, Now, Removal, Removed};
+use super::ledger::{KeyId, Ledger, Now};
+use super::look_ups::{Asked, LookUps};
 use super::offers::Offers;
 use super::program::{self, ProgramError};
 use super::{Command, KeysHandle, KeysMode, KeysSetup, KeysState, MAX_COMMANDS};
-use crate::host;
 use crate::shim_client::{KeyAct, KeyEdit, ShimClient, ShimError};
 
 /// The owner of the temporary keys; see the module above.
@@ -30,8 +33,7 @@ pub struct Keys {
     program_owner: u32,
     ledger: Ledger,
     offers: Offers,
-    /// Look-ups of accounts under way.
-    n_looking: usize,
+    look_ups: LookUps,
     journal: Arc<Journal>,
     shim: ShimClient,
     clock: Clock,
@@ -72,7 +74,7 @@ enum Done {
     Noted(Vec<KeyId>, Result<(), JournalError>),
     Ran(KeyId, KeyAct, KeyEdit, Result<(), ShimError>),
     Checked(Result<(), ProgramError>),
-    Looked(Username, KeyGrant, oneshot::Sender<KeyOutcome>, bool),
+    Looked(Asked, bool),
 }
 
 impl Keys {
@@ -103,7 +105,7 @@ impl Keys {
             mode: setup.mode,
             program_owner: setup.program_owner,
             offers: Offers::new(setup.rules, setup.mark.clone()),
-            n_looking: 0,
+            look_ups: LookUps::default(),
             ledger: Ledger::new(setup.rules, setup.mark, read.noted, now),
             journal: Arc::new(journal),
             shim,
@@ -175,7 +177,14 @@ impl Keys {
         }
         let refusal = match (self.mode, self.disk) {
             (KeysMode::Off, _) => Some(KeyOutcome::Refused),
-            (KeysMode::Command, _) => return self.look_up(user, grant, answer),
+            (KeysMode::Command, _) => {
+                let (user, grant) = (user.clone(), grant.clone());
+                return self.ask(Asked {
+                    user,
+                    grant,
+                    answer,
+                });
+            }
             (KeysMode::Files, Disk::Damaged) => Some(KeyOutcome::Failed),
             (KeysMode::Files, Disk::Good | Disk::Writing | Disk::Failed(_)) => None,
         };
@@ -201,51 +210,12 @@ impl Keys {
         }
     }
 
-    /// Looks whether that is an account for which a key may be offered.
-    fn look_up(&mut self, user: &Username, grant: &KeyGrant, answer: oneshot::Sender<KeyOutcome>) {
-        if self.n_looking >= MAX_LOOKING {
-            tracing::warn!(%user, "temporary key not offered: the name service is slow");
-            let _given_up = answer.send(KeyOutcome::Failed);
-            return;
-        }
-        self.n_looking += 1;
-        let (user, grant) = (user.clone(), grant.clone());
-        self.work.spawn_blocking(move || {
-            let uid = host::uid_of(&user);
-            let ordinary = uid.is_some_and(|uid| uid >= FIRST_ORDINARY && !RESERVED.contains(&uid));
-            Done::Looked(user, grant, answer, ordinary)
-        });
-    }
-
-    fn offer(
-        &mut self,
-        user: &Username,
-        grant: &KeyGrant,
-        answer: oneshot::Sender<KeyOutcome>,
-        is_ordinary: bool,
-    ) {
-        let now = self.now();
-        if !is_ordinary {
-            tracing::warn!(%user, "temporary key not offered: not an ordinary user");
-            let _given_up = answer.send(KeyOutcome::Refused);
-        } else if answer.is_closed() {
-            tracing::warn!(%user, "temporary key not offered: nobody waits any more");
-        } else if let Err(error) = self.offers.add(user, grant, now) {
-            tracing::warn!(%user, %error, "temporary key not offered");
-            let _given_up = answer.send(KeyOutcome::Failed);
-        } else {
-            tracing::info!(%user, "temporary key offered");
-            if answer.send(KeyOutcome::Installed).is_err() {
-                self.offers.revoke(user, &grant.key);
-            }
-        }
-    }
-
     fn take(&mut self, done: Done) {
         match done {
-            Done::Looked(user, grant, answer, is_ordinary) => {
-                self.n_looking = self.n_looking.saturating_sub(1);
-                self.offer(&user, &grant, answer, is_ordinary);
+            Done::Looked(asked, is_ordinary) => {
+                let next = self.look_ups.ended();
+                self.look_up(next);
+                self.offer(asked, is_ordinary);
             }
             Done::Noted(ids, Ok(())) => {
                 self.disk = Disk::Good;
@@ -279,61 +249,6 @@ impl Keys {
             Done::Ran(id, KeyAct::Add, edit, result) => self.added(id, &edit, &result),
             Done::Ran(id, KeyAct::Remove, edit, result) => self.removed(id, &edit, result),
             Done::Checked(result) => self.checked(result),
-        }
-    }
-
-    fn added(&mut self, id: KeyId, edit: &KeyEdit, result: &Result<(), ShimError>) {
-        let (how, outcome) = match result {
-            Ok(()) => (Added::Yes, KeyOutcome::Installed),
-            Err(error) if error.is_refusal() => (Added::Not, KeyOutcome::Refused),
-            Err(error) if error.is_without_effect() => (Added::Not, KeyOutcome::Failed),
-            Err(ShimError::Slow { .. } | ShimError::Stopping) => (Added::Late, KeyOutcome::Failed),
-            Err(_) => (Added::Unsure, KeyOutcome::Failed),
-        };
-        let (user, mark) = (&edit.user, Ledger::mark_of(edit));
-        let promised = self.answer(id, outcome);
-        match result {
-            Ok(()) if promised.is_none() => {
-                tracing::warn!(%user, mark, "temporary key came too late, and goes again");
-            }
-            Ok(()) => tracing::info!(%user, mark, "temporary key added"),
-            Err(error) => {
-                let error = error as &dyn std::error::Error;
-                tracing::warn!(%user, mark, error, "temporary key not added");
-            }
-        }
-        let now = self.now();
-        self.ledger.added(id, how, promised, now);
-    }
-
-    fn removed(&mut self, id: KeyId, edit: &KeyEdit, result: Result<(), ShimError>) {
-        let (user, mark) = (&edit.user, Ledger::mark_of(edit));
-        let now = self.now();
-        let how = match &result {
-            Ok(()) => Removed::Yes,
-            Err(ShimError::Busy) => Removed::NotBegun,
-            Err(error) if error.is_refusal() => Removed::Refused,
-            Err(_) => Removed::Failed,
-        };
-        match (self.ledger.removed(id, how, now), result) {
-            (_, Ok(())) => tracing::info!(%user, mark, "temporary key removed"),
-            (Removal::GivenUp(edit), Err(error)) => {
-                let (error, file) = (&error as &dyn std::error::Error, &edit.file);
-                tracing::error!(%user, mark, %file, error, "temporary key can't be removed: remove it by hand");
-            }
-            (
-                Removal::Again {
-                    tries,
-                    is_told: true,
-                },
-                Err(error),
-            ) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(%user, mark, tries, error, "temporary key not removed, will try again");
-            }
-            (Removal::Again { .. } | Removal::Gone, Err(error)) => {
-                tracing::debug!(%user, mark, %error, "temporary key not removed");
-            }
         }
     }
 
@@ -442,12 +357,6 @@ impl Keys {
     }
 }
 
-/// As for the setuid program: the usual `UID_MIN` of login.defs(5).
-const FIRST_ORDINARY: u32 = 1000;
-/// nobody, of both widths.
-const RESERVED: [u32; 2] = [65534, 65535];
-/// Name services block, and other things want the agent's few threads, too.
-const MAX_LOOKING: usize = 3;
 /// A full disk seldom has room again at once.
 const DISK_PAUSE: Duration = Duration::from_secs(10);
 /// Packages change now and then.

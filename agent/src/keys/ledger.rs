@@ -1,6 +1,8 @@
 //! Which temporary keys are there, and what is to be done about each? Pure: each step is
 //! told the time.
 
+mod removal;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -9,6 +11,8 @@ use proto::{KeyGrant, MAX_KEY_LIFE, PublicKey, Username};
 
 use super::line::{self, LineRules, Parts};
 use crate::shim_client::{KeyAct, KeyEdit, LINGERS};
+
+pub(super) use removal::{Removal, Removed};
 
 /// Which of the keys.
 pub(super) type KeyId = u64;
@@ -56,35 +60,6 @@ pub(super) enum Added {
     Unsure,
     /// It may be there, or get there until the program has ended.
     Late,
-}
-
-/// What came of removing a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Removed {
-    /// It is gone.
-    Yes,
-    /// The program won't do it for this user, or with these operands.
-    Refused,
-    /// It may be there.
-    Failed,
-    /// Too much was being done here.
-    NotBegun,
-}
-
-/// What follows from that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Removal {
-    /// Nothing.
-    Gone,
-    /// It will be tried again.
-    Again {
-        /// How often it has failed.
-        tries: u32,
-        /// Whether the administrator is to hear of it: about once an hour.
-        is_told: bool,
-    },
-    /// The program has refused for a day: there is no such account any more.
-    GivenUp(KeyEdit),
 }
 
 #[derive(Debug)]
@@ -357,57 +332,6 @@ impl Ledger {
         }
     }
 
-    /// A key was to be removed. As long as it may be there it is never forgotten.
-    pub(super) fn removed(&mut self, id: KeyId, how: Removed, now: Now) -> Removal {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return Removal::Gone;
-        };
-        entry.refused_since = match how {
-            Removed::Yes => return self.gone(id, now),
-            Removed::Refused => entry.refused_since.or(Some(now.instant)),
-            Removed::Failed => None,
-            Removed::NotBegun => entry.refused_since,
-        };
-        // A directory of users that is away for hours says the same as one that has
-        // forgotten the user.
-        let refused = entry.refused_since.map(|since| now.instant - since);
-        if refused.is_some_and(|refused| refused >= REFUSED_FOR_GOOD) {
-            let edit = entry.edit.clone();
-            self.forget(id);
-            return Removal::GivenUp(edit);
-        }
-        let counts = how != Removed::NotBegun;
-        entry.tries = entry.tries.saturating_add(u32::from(counts));
-        entry.stage = Stage::ToRemove(now.instant + pause(entry.tries));
-        Removal::Again {
-            tries: entry.tries,
-            is_told: counts && is_told(entry.tries),
-        }
-    }
-
-    fn gone(&mut self, id: KeyId, now: Now) -> Removal {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return Removal::Gone;
-        };
-        let KeyEdit { user, file, .. } = entry.edit.clone();
-        match entry.once_more.take() {
-            Some(at) if at > now.instant => {
-                entry.tries = 0;
-                entry.refused_since = None;
-                entry.stage = Stage::ToRemove(at);
-            }
-            _ => self.forget(id),
-        }
-        // The file can be edited again: the others in it need wait no longer.
-        for entry in self.entries.values_mut() {
-            let is_same = entry.edit.user == user && entry.edit.file == file;
-            if is_same && entry.is_stuck() && matches!(entry.stage, Stage::ToRemove(_)) {
-                entry.stage = Stage::ToRemove(now.instant);
-            }
-        }
-        Removal::Gone
-    }
-
     /// Takes a key of `user` back; returns those that are concerned.
     pub(super) fn revoke(&mut self, user: &Username, key: &PublicKey, now: Now) -> Vec<KeyId> {
         let mut concerned = Vec::new();
@@ -450,22 +374,6 @@ impl Entry {
     }
 }
 
-/// 1, 2, 4 seconds and so on, and after about a day an hour.
-fn pause(tries: u32) -> Duration {
-    if tries > TRIES_OF_A_DAY {
-        return HOUR;
-    }
-    let seconds = 1u64
-        .checked_shl(tries.saturating_sub(1))
-        .unwrap_or(u64::MAX);
-    Duration::from_secs(seconds).min(LONGEST_PAUSE)
-}
-
-/// The first failure, and then one an hour.
-fn is_told(tries: u32) -> bool {
-    tries > TRIES_OF_A_DAY || tries % TRIES_PER_HOUR == 1
-}
-
 /// A wave of log-ins fits. With those that are stuck, and with keys of the usual kinds, the
 /// journal stays below two megabytes.
 pub(super) const MAX_KEYS: usize = 512;
@@ -475,22 +383,11 @@ pub(super) const MAX_KEYS_OF_USER: usize = 64;
 /// Keys that fail to go stay in the journal for as long as they may be there. So many hold
 /// up nobody else.
 const MAX_STUCK: usize = 1024;
-/// More keys are no use to a user whose home has failed so often. They fail one after the
-/// other, so it takes more than a hundred such homes to have no room left.
+/// More keys are no use to a user whose home has failed so often. Those that are there already
+/// fail too, up to [`MAX_KEYS_OF_USER`]: so it takes two dozen such users to have no room left.
 const MAX_STUCK_OF_USER: usize = 8;
 /// So that a second log-in soon after the first one needs no second line, and a clock that
 /// is a little off shuts nobody out.
 pub(super) const EXPIRY_SLACK: Duration = Duration::from_secs(60);
-/// A home that is away for long comes back after some hours: then its keys go.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// A home that was away for a day may be away for weeks.
-const HOUR: Duration = Duration::from_secs(3600);
-/// With the longest pauses.
-const TRIES_PER_HOUR: u32 = 12;
-/// Likewise.
-const TRIES_OF_A_DAY: u32 = 288;
-/// Long enough to bring a directory of users back.
-const REFUSED_FOR_GOOD: Duration = Duration::from_secs(24 * 3600);
-
 #[cfg(test)]
 mod tests;

@@ -110,7 +110,7 @@ fn of_desktops(error: &DesktopsError) -> Code {
 
 fn of_shim(error: &ShimError) -> Code {
     match error {
-        ShimError::Busy | ShimError::UnderWay => Code::ResourceExhausted,
+        ShimError::Busy | ShimError::Unfinished | ShimError::UnderWay => Code::ResourceExhausted,
         ShimError::Slow { .. } => Code::DeadlineExceeded,
         ShimError::Start { .. } | ShimError::Failed { .. } | ShimError::Odd { .. } => {
             Code::Internal

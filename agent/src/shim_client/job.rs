@@ -48,6 +48,15 @@ pub(super) enum Job {
 }
 
 impl Job {
+    /// Whose process it becomes, so that the agent can't end it any more.
+    pub(super) fn user(&self) -> Option<&Username> {
+        match self {
+            Self::Session { user, .. } | Self::ListDesktops(user) => Some(user),
+            Self::Key(_, edit) => Some(&edit.user),
+            Self::AvailableTasks => None,
+        }
+    }
+
     /// What the program is started with.
     pub(super) fn operands(&self) -> Vec<&str> {
         match self {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use proto::{KeyFile, SessionId, Username};
 use tempfile::TempDir;
 
+use super::run::MAX_WORDS;
 use super::{
-    Act, KeyEdit, MAX_LISTINGS_RUNNING, MAX_REMOVALS_RUNNING, MAX_RUNNING, MAX_STUCK_RUNNING,
-    MAX_WAITING, MAX_WORDS, ShimClient, ShimError,
+    Act, KeyEdit, MAX_LISTINGS_RUNNING, MAX_OF_USER, MAX_REMOVALS_RUNNING, MAX_RUNNING,
+    MAX_STUCK_RUNNING, MAX_WAITING, ShimClient, ShimError,
 };
 
 const SESSION: &str = "alice-50-1795323502_stRTERMINAL_dp24";
@@ -68,7 +69,10 @@ async fn the_program_gets_the_recorded_command_line_and_no_environment_but_path(
         .lines()
         .filter(|line| !of_shell.iter().any(|start| line.starts_with(start)))
         .collect();
-    assert_eq!(ours, [&format!("PATH={}", super::PATH), "/", "no input"]);
+    assert_eq!(
+        ours,
+        [&format!("PATH={}", super::run::PATH), "/", "no input"]
+    );
 
     let user = Username::parse("alice").unwrap();
     let session = SessionId::parse(SESSION).unwrap();
@@ -190,6 +194,53 @@ async fn listings_that_hang_hold_up_no_sessions() {
     for ended in runs.join_all().await {
         ended.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_user_has_two_runs_at_once_in_all_lanes_together_and_others_have_theirs() {
+    let program = Program::new("while [ ! -e \"${0%/*}/go\" ]; do sleep 0.05; done");
+    let client = program.client();
+    let mut runs = tokio::task::JoinSet::new();
+    let alice = client.clone();
+    runs.spawn(async move { suspend(&alice, "user1").await });
+    let alice = client.clone();
+    runs.spawn(async move { alice.remove_stuck_key(edit(1)).await });
+    let under_way = |n| {
+        let client = client.clone();
+        async move {
+            while client.under_way.lock().unwrap().len() < n {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    under_way(MAX_OF_USER).await;
+    let user = Username::parse("user1").unwrap();
+    let session = SessionId::parse(SESSION).unwrap();
+    let refused = [
+        client.run(Act::Terminate, &user, &session).await,
+        client.add_key(edit(1)).await,
+        client
+            .remove_key(KeyEdit {
+                line: "ssh-rsa BBBB me".into(),
+                ..edit(1)
+            })
+            .await,
+    ];
+    for refused in refused {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, ShimError::Unfinished), "{error:?}");
+        assert!(error.is_without_effect() && !error.is_refusal());
+    }
+    let again = suspend(&client, "user1").await;
+    assert!(matches!(again, Err(ShimError::UnderWay)), "{again:?}");
+    let bob = client.clone();
+    runs.spawn(async move { bob.add_key(edit(2)).await });
+    under_way(MAX_OF_USER + 1).await;
+    fs::write(program.file("go"), "").unwrap();
+    for ended in runs.join_all().await {
+        ended.unwrap();
+    }
+    client.add_key(edit(1)).await.unwrap();
 }
 
 fn edit(number: usize) -> KeyEdit {

@@ -12,6 +12,7 @@ use std::path::{Component, Path};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::unistd::fsync;
 use shim::Refusal;
 
 use super::{Missing, failed};
@@ -31,8 +32,9 @@ pub(super) fn open(parts: &[String], missing: Missing) -> Result<Option<OwnedFd>
             Err(Errno::ENOENT) if missing == Missing::Leave => return Ok(None),
             Err(Errno::ENOENT) => {
                 match mkdirat(&here, part.as_os_str(), Mode::S_IRWXU) {
+                    Ok(()) => sync(&here).map_err(failed("writing a folder for the key file"))?,
                     // Somebody else was faster: that folder will do.
-                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(Errno::EEXIST) => {}
                     Err(error) => return Err(failed("making a folder for the key file")(error)),
                 }
                 here = step(&here, &part).map_err(failed("opening a folder"))?;
@@ -59,6 +61,21 @@ pub(super) fn open(parts: &[String], missing: Missing) -> Result<Option<OwnedFd>
         }
     }
     Ok(Some(here))
+}
+
+/// Has the names in a folder be on the disk, where a disk can be told so.
+pub(super) fn sync(folder: &OwnedFd) -> nix::Result<()> {
+    match fsync(readable(folder)?) {
+        // Not on this file system (open(2), fsync(2)).
+        Err(Errno::EINVAL) => Ok(()),
+        done => done,
+    }
+}
+
+/// The same folder, open for more than to pass through.
+fn readable(folder: &OwnedFd) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(folder, ".", flags, Mode::empty())
 }
 
 fn root() -> Result<OwnedFd, Refusal> {

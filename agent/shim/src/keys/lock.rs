@@ -41,13 +41,14 @@ pub(super) fn open(
                     return Ok(Some(file));
                 }
             }
-            Err(TryLockError::WouldBlock) => {
-                sleep(pause);
-                waited = waited.saturating_add(pause);
-                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-            }
+            Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(failed("locking the key file")(error)),
         }
+        // Also when the file is another one: there are file systems where it always is.
+        drop(file);
+        sleep(pause);
+        waited = waited.saturating_add(pause);
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
     Err(Refusal::Busy)
 }
@@ -87,5 +88,6 @@ const FILE: OFlag = OFlag::O_RDWR
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// So that hundreds of editors that wait don't keep the processors busy.
 const LONGEST_PAUSE: Duration = Duration::from_millis(32);
-/// Long enough for hundreds of edits before ours, and less than a run may last.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Long enough for hundreds of edits before ours, and shorter than the agent listens: it is
+/// to hear that nothing was done.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);

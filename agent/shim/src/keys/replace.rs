@@ -12,6 +12,7 @@ use nix::unistd::{Gid, UnlinkatFlags, fchown, unlinkat};
 use shim::Refusal;
 
 use super::failed;
+use super::folder::sync;
 
 /// Gives the file `name`, which is `file` and locked, the content `new`.
 pub(super) fn content(
@@ -32,7 +33,9 @@ pub(super) fn content(
             done.inspect_err(|_error| {
                 // What can't be removed is removed next time.
                 let _ = unlinkat(folder, fresh_name.as_str(), UnlinkatFlags::NoRemoveDir);
-            })
+            })?;
+            // Else the old file may be back after a loss of power.
+            sync(folder).map_err(unsure)
         }
         // The file is the user's and its folder is not.
         Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => {
@@ -59,9 +62,13 @@ fn create(folder: &OwnedFd, name: &str) -> Result<File, Errno> {
 
 fn fill(mut fresh: &File, like: &File, content: &[u8]) -> io::Result<()> {
     let stat = fstat(like)?;
-    // The user may have given the file to a group that is no longer theirs.
-    let _ = fchown(fresh, None, Some(Gid::from_raw(stat.st_gid)));
-    fchmod(fresh, Mode::from_bits_truncate(stat.st_mode & 0o777))?;
+    // The user may have given the file to a group that is no longer theirs. What that group
+    // may do, the group that the file has now may not.
+    let mode = match fchown(fresh, None, Some(Gid::from_raw(stat.st_gid))) {
+        Ok(()) => stat.st_mode & 0o777,
+        Err(_) => stat.st_mode & 0o707,
+    };
+    fchmod(fresh, Mode::from_bits_truncate(mode))?;
     fresh.write_all(content)?;
     // NFS and full disks tell only now.
     fresh.sync_all()

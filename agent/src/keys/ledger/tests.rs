@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proto::{KeyFile, KeyGrant, PublicKey, Username};
 
+use super::removal::{HOUR, LONGEST_PAUSE, REFUSED_FOR_GOOD, TRIES_OF_A_DAY, pause};
 use super::{
-    Added, HOUR, KeyId, LONGEST_PAUSE, Ledger, MAX_KEYS, MAX_KEYS_OF_USER, MAX_STUCK,
-    MAX_STUCK_OF_USER, Noted, Now, REFUSED_FOR_GOOD, Removal, Removed, TRIES_OF_A_DAY, TooMany,
-    pause,
+    Added, KeyId, Ledger, MAX_KEYS, MAX_KEYS_OF_USER, MAX_STUCK, MAX_STUCK_OF_USER, Noted, Now,
+    Removal, Removed, TooMany,
 };
 use crate::keys::line::LineRules;
 use crate::shim_client::{KeyAct, KeyEdit, LINGERS};
