@@ -226,15 +226,15 @@ fn a_home_that_the_kernel_shows_to_its_user_alone_is_as_good_as_any() {
     // FUSE, as sshfs(1) and others: all but the user who mounted it are kept out, and root
     // with all its rights is, too.
     stage.root(
-        "mknod /run/fuse c 10 229 && chmod 666 /run/fuse && mount --bind /run/fuse /dev/fuse
-         install -d -o 2001 -g 2001 -m 700 /run/alice
+        "mknod /home/fuse c 10 229 && chmod 666 /home/fuse && mount --bind /home/fuse /dev/fuse
+         install -d -o 2001 -g 2001 -m 700 /home/real
          setpriv --reuid 2001 --regid 2001 --clear-groups \
-             bindfs --no-allow-other /run/alice /home/alice",
+             bindfs --no-allow-other /home/real /home/alice",
     );
     let plain = stage.script(ROOT, "ls /home/alice");
     assert!(plain.complaint.contains("Permission denied"), "{plain:?}");
     assert!(add(&stage, FILE).is_ok());
-    let real = "/run/alice/.x2go/authorized_keys";
+    let real = "/home/real/.x2go/authorized_keys";
     assert_eq!(stage.root(&format!("cat {real}")), format!("{KEY}\n"));
     assert!(remove(&stage, FILE).is_ok());
     assert_eq!(stage.root(&format!("cat {real}")), "");
