@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::lab::{CLIENT_HOST, Desktop, HostName, Lab, Login, password};
+use tests::lab::{CLIENT_HOST, Desktop, HostName, Lab, Login, Pyhoca, password};
 use tests::wait::{Progress, now, wait_for};
 
 use crate::site::{Setup, Site};
@@ -103,6 +103,29 @@ fn a_client_with_a_key_of_its_own_logs_in_with_that_for_as_long_as_it_lasts() {
     assert!(
         format!("{error:#}").contains("Permission denied"),
         "{error:#}"
+    );
+}
+
+#[test]
+fn pyhoca_starts_a_session_with_a_key_of_its_own() {
+    let Some(site) = up(1) else { return };
+    let password = password("alice");
+    let url = "http://broker1:8080/json/";
+    let pyhoca = Pyhoca::with_own_key(&site.lab, 1, url, ("alice", &password)).unwrap();
+    let mut client = pyhoca.start(&["--session-profile", "farm"]).unwrap();
+    let running = wait_for(SESSION_LIMIT, || {
+        if !client.is_running() {
+            return Progress::Failed("pyhoca-cli ended by itself".to_owned());
+        }
+        let listed = site.lab.sessions(S1, "alice").unwrap();
+        let runs = listed.iter().any(|one| one.started && one.state == "R");
+        Progress::when(runs, || format!("listed: {listed:?}"))
+    });
+    running.unwrap_or_else(|error| panic!("{error}\n{}\n{}", client.story(), site.story()));
+    assert!(
+        keys(&site, S1)[0].contains("ssh-rsa"),
+        "{:?}",
+        keys(&site, S1)
     );
 }
 

@@ -26,6 +26,23 @@ impl<'a> Pyhoca<'a> {
         broker_url: &str,
         (user, password): (&str, &str),
     ) -> anyhow::Result<Self> {
+        let mut pyhoca = Self::with_own_key(lab, number, broker_url, (user, password))?;
+        let typed = ["--password", password, "--force-password"];
+        pyhoca.options.extend(typed.map(str::to_owned));
+        Ok(pyhoca)
+    }
+
+    /// As [`Self::new`], but the password is for the broker only: X2Go servers are shown a key
+    /// that pyhoca-cli makes for itself and the broker has them take.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_own_key(
+        lab: &'a Lab,
+        number: u32,
+        broker_url: &str,
+        (user, password): (&str, &str),
+    ) -> anyhow::Result<Self> {
         let screen = Screen::start(lab, number)?;
         let script = format!("{}/pyhoca_repaired.py", screen.home());
         lab.write(CLIENT_HOST, DESK, &script, SCRIPT)?;
@@ -35,9 +52,6 @@ impl<'a> Pyhoca<'a> {
             &broker_url.replacen("://", &with_user, 1),
             "--username",
             user,
-            "--password",
-            password,
-            "--force-password",
             "--add-to-known-hosts",
             "--sound",
             "none",
