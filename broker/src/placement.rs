@@ -5,7 +5,7 @@
 //! authority, hence a [`Placement`] is a conversation: it names a server to ask, takes
 //! in what came back, and names the next. The caller does the asking.
 //!
-//! * [`prior_server`]: where the user already has a session or a place; asked first.
+//! * [`prior_servers`]: where the user already has a session or a place; asked first.
 //! * [`Freshness`] and [`Exclusion`]: which servers may be chosen at all.
 //! * [`PlacementKey`]: eight candidates per user, weighted by capacity; every replica
 //!   finds the same ones, and different users find different ones, so that there is no
@@ -41,7 +41,7 @@ pub use decision::{Asked, Decision, Excluded, Outcome, Verdict};
 pub use desktops::{Heard, Watched, first_with_desktop};
 pub use eligibility::{Exclusion, Freshness};
 pub use in_flight::{InFlight, Record};
-pub use prior::{Prior, Reason, UserSession, prior_server};
+pub use prior::{Prior, Reason, UserSession, prior_servers};
 pub use score::Score;
 
 /// One server as the view of this replica has it.

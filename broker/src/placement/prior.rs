@@ -1,5 +1,6 @@
 //! Where does this user already have a session or a place?
 
+use std::collections::HashSet;
 use std::fmt;
 
 use proto::{NodeId, SessionState};
@@ -18,7 +19,7 @@ pub struct UserSession<'a> {
     pub live: bool,
 }
 
-/// The server to ask first, and why.
+/// A server to ask before all others, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prior<'a> {
     /// The server.
@@ -44,24 +45,30 @@ pub enum Reason {
     StaleRunning,
 }
 
-/// Where the user belongs, judging by their sessions, and by the servers that hold a
-/// place for them: newest first, from this replica's records in flight that are younger
-/// than 60 s and from the reservations that the agents tell.
+/// Where the user belongs, the best server first and each once, judging by their sessions, and
+/// by the servers that hold a place for them: newest first, from this replica's records in
+/// flight that are younger than 60 s and from the reservations that the agents tell.
 ///
 /// Where two sessions are alike, the smaller name of the server decides, so that
 /// replicas agree.
 #[must_use]
-pub fn prior_server<'a>(sessions: &[UserSession<'a>], held: &[&'a NodeId]) -> Option<Prior<'a>> {
+pub fn prior_servers<'a>(sessions: &[UserSession<'a>], held: &[&'a NodeId]) -> Vec<Prior<'a>> {
     let of_session = |session: &UserSession<'a>| Prior {
         node: session.node,
         reason: session.reason(),
     };
-    let of_held = held.first().map(|&node| Prior {
+    let mut of_sessions: Vec<_> = sessions.iter().map(of_session).collect();
+    of_sessions.sort_by_key(|prior| (prior.reason, prior.node));
+    let of_held = held.iter().map(|&node| Prior {
         node,
         reason: Reason::Held,
     });
-    let all = sessions.iter().map(of_session).chain(of_held);
-    all.min_by(|a, b| (a.reason.cmp(&b.reason)).then_with(|| a.node.cmp(b.node)))
+    let mut all: Vec<_> = of_sessions.into_iter().chain(of_held).collect();
+    // Stable: the places stay as they are, the newest first.
+    all.sort_by_key(|prior| prior.reason);
+    let mut seen = HashSet::new();
+    all.retain(|prior| seen.insert(prior.node));
+    all
 }
 
 impl UserSession<'_> {
@@ -93,7 +100,7 @@ impl fmt::Display for Reason {
 mod tests {
     use proto::{NodeId, SessionState};
 
-    use super::{UserSession, prior_server};
+    use super::{UserSession, prior_servers};
     use crate::placement::testing::node;
 
     /// Sessions are written `node:letters`: S or R, `*` starting, `?` stale.
@@ -118,9 +125,32 @@ mod tests {
             .collect();
         let held: Vec<NodeId> = held.split_whitespace().map(node).collect();
         let held: Vec<&NodeId> = held.iter().collect();
-        let found = prior_server(&sessions, &held)
-            .map_or_else(|| "none".to_owned(), |p| format!("{} {}", p.node, p.reason));
+        let found = prior_servers(&sessions, &held);
+        let found: Vec<String> = found
+            .iter()
+            .map(|prior| format!("{} {}", prior.node, prior.reason))
+            .collect();
+        let found = match found.as_slice() {
+            [] => "none".to_owned(),
+            [first, ..] if !expected.contains(';') => first.clone(),
+            all => all.join("; "),
+        };
         assert_eq!(found, expected, "{sessions:?}, held {held:?}");
+    }
+
+    #[test]
+    fn where_the_best_server_refuses_the_next_ones_are_known() {
+        check(
+            "s3:S s1:R s2:S",
+            "s1 s5 s4",
+            "s2 has a suspended session; s3 has a suspended session; s1 has a running session; \
+             s5 holds a place since the last log-in; s4 holds a place since the last log-in",
+        );
+        check(
+            "s1:S? s2:R*",
+            "s1",
+            "s2 has a session that is starting; s1 holds a place since the last log-in",
+        );
     }
 
     #[test]

@@ -5,11 +5,11 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{Answer, Login, Selected};
-use crate::placement::{UserSession, prior_server};
+use crate::placement::{UserSession, prior_servers};
 
 impl Login<'_> {
-    /// Asks the server where the user has a session or a place, if there is one. If it
-    /// refuses, since it is about to be switched off for example, the next such server: what
+    /// Asks the server where the user has a session or a place, if there is one. If it is dead,
+    /// or refuses, since it is about to be switched off for example, the next such server: what
     /// waits there would be left for a new session otherwise.
     pub(super) async fn where_the_user_is(&mut self) -> Option<Selected> {
         let hosts = self.hosts.clone();
@@ -39,13 +39,14 @@ impl Login<'_> {
             .in_flight()
             .of_user(self.user)
             .map(|record| &record.node);
-        let mut held: Vec<&NodeId> = in_flight
+        let held: Vec<&NodeId> = in_flight
             .chain(&of_user.reservations)
             .filter_map(|held| node(held).map(|(_, view)| &view.node))
             .collect();
-        while let Some(prior) = prior_server(&sessions, &held)
-            && Instant::now() < self.until
-        {
+        for prior in prior_servers(&sessions, &held) {
+            if Instant::now() >= self.until {
+                return None;
+            }
             let (host, view) = *node(prior.node)?;
             match self.ask(host, view, false).await {
                 Answer::Taken(selected) => {
@@ -54,10 +55,9 @@ impl Login<'_> {
                 }
                 Answer::Refused(refusal, _) => {
                     debug!(user = %self.user, node = %view.node, %refusal, "the user's server refused");
-                    sessions.retain(|session| session.node != prior.node);
-                    held.retain(|node| *node != prior.node);
                 }
-                Answer::Silent | Answer::Unavailable => return None,
+                // Told already.
+                Answer::Silent | Answer::Unavailable => {}
             }
         }
         None
