@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker::placement::{
     Averages, Freshness, InFlight, Placement, PlacementKey, Record, Score, Server, Step,
-    prior_server,
+    prior_servers,
 };
 use proto::{Counts, NodeState, Username, Version};
 
@@ -159,7 +159,7 @@ impl Replica {
             .of_user(user)
             .map(|record| &record.node)
             .collect();
-        if let Some(prior) = prior_server(&[], &held) {
+        if let Some(prior) = prior_servers(&[], &held).first() {
             return servers.iter().position(|server| server.node == *prior.node);
         }
         self.place(user, servers, averages, now)
