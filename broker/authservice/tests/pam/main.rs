@@ -136,23 +136,18 @@ async fn more_than_may_wait_are_refused_at_once() {
     ];
     let site = Site::start(&options);
     let pam = site.pam();
-    let sleepers = async { tokio::join!(ask(&pam, "sleepy", "x"), ask(&pam, "sleepy", "x")) };
-    let busy = async {
+    // One is looked at and one waits, each until its deadline: whoever comes last is one too many.
+    let timed = async || {
         let began = Instant::now();
-        loop {
-            let asked = Instant::now();
-            let verdict = ask(&pam, "nobody-here", "x").await;
-            if verdict == PamVerdict::Busy {
-                break asked.elapsed();
-            }
-            assert!(
-                began.elapsed() < Duration::from_secs(20),
-                "never busy, but {verdict:?}"
-            );
-        }
+        (ask(&pam, "sleepy", "x").await, began.elapsed())
     };
-    let (_, busy) = tokio::join!(sleepers, busy);
-    assert!(busy < Duration::from_secs(1), "{busy:?}");
+    let (one, two, three) = tokio::join!(timed(), timed(), timed());
+    let all = [one, two, three];
+    let busy = all.iter().filter(|asked| asked.0 == PamVerdict::Busy);
+    let busy: Vec<Duration> = busy.map(|asked| asked.1).collect();
+    assert!((1..3).contains(&busy.len()), "{all:?}");
+    let longest = busy.iter().max().unwrap();
+    assert!(*longest < Duration::from_secs(1), "{all:?}");
 }
 
 #[tokio::test]
