@@ -21,7 +21,7 @@ pub struct Credentials {
     pub authid: Secret,
 }
 
-/// Somebody whose credentials were found good. Only [`Authenticator::authenticate`] makes
+/// Somebody whose credentials were found good. Only [`authenticate`](super::Authenticator::authenticate) makes
 /// one, so whoever holds it need not ask again.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
