@@ -172,7 +172,10 @@ mount -t tmpfs -o mode=755 layers "$layers"
 mkdir -p "$layers"/{bin,binwork,lib/x2go,libwork}
 mount -t overlay -o lowerdir=/usr/bin,upperdir="$layers"/bin,workdir="$layers"/binwork bin /usr/bin
 mount -t overlay -o lowerdir=/usr/lib,upperdir="$layers"/lib,workdir="$layers"/libwork lib /usr/lib
-cp /etc/passwd /etc/group "$layers"
+# A package of the original may have made its account here, with another number.
+for file in passwd group; do
+    sed '/^x2gobroker:/d' "/etc/$file" >"$layers/$file"
+done
 cat >>"$layers"/passwd <<END
 alice:x:2001:2001::/home/alice:/bin/bash
 bob:x:2002:2002::/home/bob:/bin/bash
