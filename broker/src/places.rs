@@ -13,12 +13,6 @@ pub(crate) struct PlacesOfEach<K> {
     known: Mutex<HashMap<K, Weak<Semaphore>>>,
 }
 
-/// A place; others may have it when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Place {
-    _permit: OwnedSemaphorePermit,
-}
-
 impl<K: Eq + Hash> PlacesOfEach<K> {
     /// `each` places for each key.
     pub(crate) fn new(each: usize) -> Self {
@@ -30,18 +24,15 @@ impl<K: Eq + Hash> PlacesOfEach<K> {
 
     /// Waits for a place, behind those who came before. There is no bound on who waits: that
     /// is for the caller.
-    pub(crate) async fn take(&self, key: K) -> Place {
-        let permit = self.of(key).acquire_owned().await;
-        Place {
-            #[expect(clippy::expect_used, reason = "`of` makes it, and nothing closes it")]
-            _permit: permit.expect("the semaphore is never closed"),
-        }
+    #[expect(clippy::expect_used, reason = "`of` makes it, and nothing closes it")]
+    pub(crate) async fn take(&self, key: K) -> OwnedSemaphorePermit {
+        let place = self.of(key).acquire_owned().await;
+        place.expect("the semaphore is never closed")
     }
 
     /// A place, if there is one now.
-    pub(crate) fn try_take(&self, key: K) -> Option<Place> {
-        let permit = self.of(key).try_acquire_owned().ok()?;
-        Some(Place { _permit: permit })
+    pub(crate) fn try_take(&self, key: K) -> Option<OwnedSemaphorePermit> {
+        self.of(key).try_acquire_owned().ok()
     }
 
     fn of(&self, key: K) -> Arc<Semaphore> {

@@ -12,7 +12,7 @@ use proto::BrokerUser;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::network::network_of;
-use crate::places::{Place, PlacesOfEach};
+use crate::places::PlacesOfEach;
 
 /// Places for passwords that are looked at.
 #[derive(Debug)]
@@ -28,14 +28,14 @@ pub(super) struct Slots {
 #[derive(Debug)]
 pub(super) struct Queued {
     _in_all: OwnedSemaphorePermit,
-    _of_client: Place,
+    _of_client: OwnedSemaphorePermit,
 }
 
 /// A place; others may have it when it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
-    _user: Place,
-    _address: Place,
+    _user: OwnedSemaphorePermit,
+    _address: OwnedSemaphorePermit,
 }
 
 impl Default for Slots {

@@ -3,19 +3,20 @@
 //! Each call is a process here and several on the server. Hanging servers must not take the
 //! places of others, nor users whose homes hang those of other users.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::Username;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::places::PlacesOfEach;
+
 /// The places that agents share.
 #[derive(Debug)]
 pub(super) struct SharedPlaces {
     all: Arc<Semaphore>,
-    of_users: PlacesOfUsers,
+    of_users: PlacesOfEach<Username>,
 }
 
 /// The places of one agent.
@@ -24,7 +25,7 @@ pub(super) struct Places {
     at_once: Arc<Semaphore>,
     /// Beside those that are shared: it has this one whatever others do.
     own: Arc<Semaphore>,
-    of_users: PlacesOfUsers,
+    of_users: PlacesOfEach<Username>,
 }
 
 /// What a call has until it has ended.
@@ -37,7 +38,7 @@ impl SharedPlaces {
     pub(super) fn new() -> Self {
         Self {
             all: Arc::new(Semaphore::new(MAX_SHARED_CALLS)),
-            of_users: PlacesOfUsers::new(MAX_SHARED_CALLS_OF_USER),
+            of_users: PlacesOfEach::new(MAX_SHARED_CALLS_OF_USER),
         }
     }
 
@@ -49,7 +50,7 @@ impl SharedPlaces {
     async fn take(&self, user: Option<&Username>) -> Option<Vec<OwnedSemaphorePermit>> {
         let mut places = Vec::with_capacity(2);
         if let Some(user) = user {
-            places.push(self.of_users.of(user).acquire_owned().await.ok()?);
+            places.push(self.of_users.take(user.clone()).await);
         }
         places.push(Arc::clone(&self.all).acquire_owned().await.ok()?);
         Some(places)
@@ -61,7 +62,7 @@ impl Places {
         Self {
             at_once: Arc::new(Semaphore::new(MAX_CALLS)),
             own: Arc::new(Semaphore::new(1)),
-            of_users: PlacesOfUsers::new(MAX_CALLS_OF_USER),
+            of_users: PlacesOfEach::new(MAX_CALLS_OF_USER),
         }
     }
 
@@ -75,7 +76,7 @@ impl Places {
         let places = async {
             let mut places = Vec::with_capacity(4);
             if let Some(user) = user {
-                places.push(self.of_users.of(user).acquire_owned().await.ok()?);
+                places.push(self.of_users.take(user.clone()).await);
             }
             places.push(Arc::clone(&self.at_once).acquire_owned().await.ok()?);
             tokio::select! {
@@ -95,7 +96,7 @@ impl Places {
 
     #[cfg(test)]
     pub(super) fn has_some_for(&self, user: &Username) -> bool {
-        self.of_users.of(user).available_permits() > 0
+        self.of_users.try_take(user.clone()).is_some()
     }
 
     /// The agent's own place, for a call that nobody waits for.
@@ -105,29 +106,6 @@ impl Places {
         Some(Held {
             _places: vec![at_once, own],
         })
-    }
-}
-
-/// So many for each user, kept while somebody waits for one or has one.
-#[derive(Debug)]
-struct PlacesOfUsers {
-    of_each: usize,
-    of_users: Mutex<HashMap<Username, Arc<Semaphore>>>,
-}
-
-impl PlacesOfUsers {
-    fn new(of_each: usize) -> Self {
-        Self {
-            of_each,
-            of_users: Mutex::default(),
-        }
-    }
-
-    fn of(&self, user: &Username) -> Arc<Semaphore> {
-        let mut users = self.of_users.lock().unwrap_or_else(PoisonError::into_inner);
-        users.retain(|_, places| Arc::strong_count(places) > 1);
-        let new = || Arc::new(Semaphore::new(self.of_each));
-        Arc::clone(users.entry(user.clone()).or_insert_with(new))
     }
 }
 
