@@ -14,16 +14,8 @@ const PLAN: Plan = Plan {
     servers: 2,
 };
 const LOCAL_MODE: &str = "default-agent-query-mode = LOCAL";
-const PROFILES: &str = "\
-[DEFAULT]
-command=TERMINAL
-user=BROKER_USER
-usebrokerpass=true
-rootless=true
-sound=false
-print=false
-fstunnel=false
-
+const PROFILES: &str = terminal_profiles!(
+    "\
 [farm]
 name=Farm
 host=s1,s2
@@ -31,7 +23,8 @@ host=s1,s2
 [two]
 name=Two
 host=s2
-";
+"
+);
 const LOGIN: Login<'_> = Login {
     broker_url: "http://broker1:8080/plain/",
     user: "alice",

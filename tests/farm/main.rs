@@ -11,6 +11,24 @@
 )]
 #![expect(clippy::print_stdout, reason = "a farm test prints its figures")]
 
+/// Session profiles of a plain terminal, for users who type one password, and these lines.
+macro_rules! terminal_profiles {
+    ($profiles:literal) => {
+        concat!(
+            "[DEFAULT]\n",
+            "command=TERMINAL\n",
+            "user=BROKER_USER\n",
+            "usebrokerpass=true\n",
+            "rootless=true\n",
+            "sound=false\n",
+            "print=false\n",
+            "fstunnel=false\n",
+            "\n",
+            $profiles
+        )
+    };
+}
+
 mod agent_killed;
 mod any_replica;
 mod authids;

@@ -282,20 +282,13 @@ pub(crate) const PROFILES_PATH: &str = "/etc/x2go/broker/x2gobroker-sessionprofi
 const OPERATOR: &str = "/etc/x2go/broker/operator";
 /// Where the package has it.
 const SHIM: &str = "/usr/lib/x2go/x2gobroker-agent";
-const PROFILES: &str = "\
-[DEFAULT]
-command=TERMINAL
-user=BROKER_USER
-usebrokerpass=true
-rootless=true
-sound=false
-print=false
-fstunnel=false
-
+const PROFILES: &str = terminal_profiles!(
+    "\
 [farm]
 name=Farm
 host=s1,s2,s3
-";
+"
+);
 /// The probing user stays out of the figures.
 const PROBE_USER: u32 = 400;
 const N_USERS: u32 = 390;

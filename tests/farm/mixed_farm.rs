@@ -17,16 +17,8 @@ const BROKER: HostName = HostName::broker(1);
 const ORIGINAL: HostName = HostName::broker(2);
 const OLD: HostName = HostName::server(1);
 const NEW: [HostName; 2] = [HostName::server(2), HostName::server(3)];
-const PROFILES: &str = "\
-[DEFAULT]
-command=TERMINAL
-user=BROKER_USER
-usebrokerpass=true
-rootless=true
-sound=false
-print=false
-fstunnel=false
-
+const PROFILES: &str = terminal_profiles!(
+    "\
 [farm]
 name=Farm
 host=s1,s2,s3
@@ -54,7 +46,8 @@ broker-agent-hostkey-policy=RejectPolicy
 name=Warn
 host=s1,nowhere
 broker-agent-hostkey-policy=WarningPolicy
-";
+"
+);
 
 const ADD: &str = "
 [add]

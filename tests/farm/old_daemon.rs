@@ -9,16 +9,8 @@ use crate::old_farm::{AGENT_AND_DAEMON, OldFarm, address, packages};
 
 const BROKER: HostName = HostName::broker(1);
 const SERVER: HostName = HostName::server(1);
-const PROFILES: &str = "\
-[DEFAULT]
-command=TERMINAL
-user=BROKER_USER
-usebrokerpass=true
-rootless=true
-sound=false
-print=false
-fstunnel=false
-
+const PROFILES: &str = terminal_profiles!(
+    "\
 [farm]
 name=Farm
 host=s1
@@ -27,7 +19,8 @@ host=s1
 name=Auto
 host=s1
 broker-session-autologin=true
-";
+"
+);
 
 #[test]
 fn the_original_daemon_finds_takes_over_and_resumes_sessions_and_installs_keys() {

@@ -17,16 +17,8 @@ const PLAN: Plan = Plan {
     servers: 2,
 };
 const SSH_MODE: &str = "default-agent-query-mode = SSH";
-const PROFILES: &str = "\
-[DEFAULT]
-command=TERMINAL
-user=BROKER_USER
-usebrokerpass=true
-rootless=true
-sound=false
-print=false
-fstunnel=false
-
+const PROFILES: &str = terminal_profiles!(
+    "\
 [farm]
 name=Farm
 host=s1,s2
@@ -38,7 +30,8 @@ host=s1
 [two]
 name=Two
 host=s2
-";
+"
+);
 
 #[test]
 fn each_session_is_offered_for_its_server_whatever_agent_lists_it_and_not_while_that_is_down() {

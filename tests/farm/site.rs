@@ -225,19 +225,12 @@ const CONFIG_PATH: &str = "/etc/x2go/broker/x2gobroker.conf";
 /// What the replica logs when it has taken a changed configuration.
 const RELOADED: &[&str] = &["configuration", "read"];
 /// A profile with two servers, whose user types one password.
-pub(crate) const PROFILES: &str = "\
-[DEFAULT]
-command=TERMINAL
-user=BROKER_USER
-usebrokerpass=true
-rootless=true
-sound=false
-print=false
-fstunnel=false
-
+pub(crate) const PROFILES: &str = terminal_profiles!(
+    "\
 [farm]
 name=Farm
 host=s1,s2
-";
+"
+);
 /// Gossip needs a few rounds of a second; a busy machine some more.
 const UP_LIMIT: Duration = Duration::from_secs(60);
